@@ -1,0 +1,1 @@
+"""fanin: check, plan and write the initial weights of any PyTorch model."""

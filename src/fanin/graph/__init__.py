@@ -1,0 +1,27 @@
+"""Graph: which op was called where, on whose output, with which parameters; a plain record of one run."""
+
+from fanin.graph._graph import Graph as Graph
+from fanin.graph._graph import Node as Node
+from fanin.graph._graph import ParamUse as ParamUse
+from fanin.graph._ops import OpKind as OpKind
+from fanin.graph._ops import classify as classify
+from fanin.graph._ops import saturation_bounds as saturation_bounds
+from fanin.graph._walk import activation_after as activation_after
+from fanin.graph._walk import heads as heads
+from fanin.graph._walk import is_normalized as is_normalized
+from fanin.graph._walk import residual_adds as residual_adds
+from fanin.graph._walk import residual_ends as residual_ends
+
+__all__ = [
+    "Graph",
+    "Node",
+    "OpKind",
+    "ParamUse",
+    "activation_after",
+    "classify",
+    "heads",
+    "is_normalized",
+    "residual_adds",
+    "residual_ends",
+    "saturation_bounds",
+]

@@ -1,0 +1,6 @@
+"""Trace: one forward and backward of any eager model, recorded and then undone."""
+
+from fanin.trace._record import Trace as Trace
+from fanin.trace._run import trace as trace
+
+__all__ = ["Trace", "trace"]
