@@ -1,0 +1,93 @@
+"""plan and init_."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from fanin import schemes
+from fanin.errors import InputError
+from fanin.materialize import write
+from fanin.recipe import Recipe
+from fanin.slots import find
+from fanin.trace import trace as run_trace
+
+__all__ = ["init_", "plan"]
+
+
+def plan(
+    model: nn.Module, inputs: Any = None, target: Any = None, *, scheme: str = "auto", **options: Any
+) -> Recipe:
+    """Decide what each parameter should start as, and say why; nothing is written.
+
+    Args:
+        model: any ``nn.Module``.
+        inputs: a batch as in :func:`fanin.check`; with it the plan knows which op uses each parameter, which
+            nonlinearity follows, where residual branches end and which map is the head. Without it only what module
+            kinds tell.
+        target: targets of the batch; schemes that set the head by the class frequencies use them.
+        scheme: a name of ``fanin.schemes.names()``.
+        options: arguments of the scheme; every scheme takes ``overrides={name or pattern: Initializer}``,
+            ``keep=[…]`` and ``only=[…]``.
+
+    Returns:
+        A Recipe: parameter name → Initializer; ``recipe.lines`` hold the reasons; ``recipe.show()`` prints them.
+
+    Raises:
+        PlanError: if a parameter is covered by no rule; the text names it and the ways to go on.
+        UnknownNameError: if the scheme does not exist.
+
+    Example:
+        >>> import torch, fanin
+        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Linear(32, 3))
+        >>> recipe = fanin.plan(model, torch.randn(4, 8))
+        >>> round(recipe.line("0.weight").std, 4) == round((2 / 8) ** 0.5, 4)
+        True
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError.of("model", type(model).__name__, "a torch.nn.Module")
+    graph = None if inputs is None else run_trace(model, inputs, target, statistics=False).graph
+    return schemes.plan(scheme, find(model, graph), graph=graph, target=target, **options)
+
+
+def init_(
+    model: nn.Module,
+    inputs: Any = None,
+    target: Any = None,
+    *,
+    scheme: str = "auto",
+    seed: int = 0,
+    only: Any = None,
+    **options: Any,
+) -> Recipe:
+    """Plan and write: give every parameter its start, in place.
+
+    The whole plan is validated before the first value is written, so an error leaves the model untouched.
+
+    Args:
+        model: any ``nn.Module`` with real (not meta) parameters.
+        inputs: as in :func:`plan`.
+        target: as in :func:`plan`.
+        scheme: as in :func:`plan`.
+        seed: integer; the same seed and parameter name give the same bits on any machine.
+        only: names or patterns of the parameters to touch, such as the ``missing_keys`` of ``load_state_dict``.
+        options: as in :func:`plan`.
+
+    Returns:
+        The Recipe that was written.
+
+    Raises:
+        PlanError: as in :func:`plan`.
+        InputError: if a tensor cannot be written (integer, expanded, on meta).
+
+    Example:
+        >>> import torch, fanin
+        >>> model = torch.nn.Linear(100, 50)
+        >>> recipe = fanin.init_(model, torch.randn(4, 100), seed=1)
+        >>> bool(model.bias.eq(0).all())
+        True
+    """
+    recipe = plan(model, inputs, target, scheme=scheme, only=only, **options)
+    write(model, recipe, seed=seed)
+    return recipe
