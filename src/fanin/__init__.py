@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fanin import fans as fans
     from fanin import initializers as initializers
     from fanin import keys as keys
+    from fanin import nn as nn
     from fanin import schemes as schemes
     from fanin import slots as slots
     from fanin import theory as theory
@@ -35,10 +36,11 @@ if TYPE_CHECKING:
     from fanin.materialize import fill_ as fill_
     from fanin.materialize import materialize as materialize
     from fanin.recipe import Recipe as Recipe
+    from fanin.recorder import fast as fast
     from fanin.report import Report as Report
     from fanin.trace import trace as trace
 
-_MODULES = ("checks", "data", "errors", "fans", "initializers", "keys", "schemes", "slots", "theory", "trace", "materialize")
+_MODULES = ("checks", "data", "errors", "fans", "initializers", "keys", "nn", "schemes", "slots", "theory", "trace", "materialize")
 _NAMES = {
     "Finding": "fanin.checks",
     "Initializer": "fanin.initializers",
@@ -47,6 +49,7 @@ _NAMES = {
     "Report": "fanin.report",
     "assert_healthy": "fanin.api",
     "check": "fanin.api",
+    "fast": "fanin.recorder",
     "fill_": "fanin.materialize",
     "init_": "fanin.api",
     "plan": "fanin.api",
@@ -58,10 +61,12 @@ __all__ = [  # noqa: RUF022 - the order of a first visit
     "plan",
     "init_",
     "fill_",
+    "fast",
     "materialize",
     "trace",
     "theory",
     "initializers",
+    "nn",
     "schemes",
     "checks",
     "slots",

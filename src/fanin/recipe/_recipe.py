@@ -95,6 +95,12 @@ class Recipe(Mapping[str, Initializer]):
     def __repr__(self) -> str:
         return f"Recipe(scheme={self.scheme!r}, {len(self.lines)} to write, {len(self.kept)} kept)"
 
+    def show(self, *, width: int | None = None) -> None:
+        """Print the plan as a table: parameter, shape, fans, initializer, std, reason."""
+        from fanin.recipe._show import show
+
+        show(self, width=width)
+
     def line(self, name: str) -> Line:
         """The whole line of a parameter: initializer, reason, shape, fans."""
         return self._by_name[name]
