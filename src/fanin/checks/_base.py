@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from fanin._registry import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
     import torch
 
     from fanin.checks._finding import Finding, Severity
@@ -109,6 +110,32 @@ class Rule(ABC):
     @abstractmethod
     def quiet() -> dict[str, Any]:
         """The same with the fault mended: the rule must pass (not: be skipped)."""
+
+    @classmethod
+    def finding(
+        cls,
+        where: str,
+        message: str,
+        fix: str,
+        *,
+        severity: Severity | None = None,
+        category: str | None = None,
+        evidence: Mapping[str, Any] | None = None,
+        also: Iterable[str] = (),
+    ) -> Finding:
+        """A finding of this rule; severity and category are the rule's own unless given."""
+        from fanin.checks._finding import Finding
+
+        return Finding(
+            cls.code,
+            category or cls.category,
+            severity or cls.severity,
+            where,
+            message,
+            fix,
+            dict(evidence or {}),
+            tuple(also),
+        )
 
     @classmethod
     def title(cls) -> str:
