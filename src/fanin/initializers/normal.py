@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import math
+from typing import TYPE_CHECKING
 
-from fanin.errors import InputError
-from fanin.fans import Fans
-from fanin.initializers._base import Initializer, number
+from fanin.fans import Fans, linear
+from fanin.initializers._base import Example, number, spread
+from fanin.initializers._entrywise import Entrywise
 from fanin.keys import Law
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Normal"]
 
 
-class Normal(Initializer):
+class Normal(Entrywise):
     """Independent Gaussian entries: W ~ N(mean, stddev²).
 
     Args:
         mean: mean of an entry.
-        stddev: standard deviation of an entry; >= 0.
+        stddev: standard deviation of an entry; >= 0. Default 0.05, that of keras' RandomNormal.
         std: another name for ``stddev``.
 
     Raises:
@@ -32,22 +35,14 @@ class Normal(Initializer):
     """
 
     source = "Krizhevsky, Sutskever & Hinton, 2012 (fixed std); practice"
-    formula = "W ~ N(mean, stddev^2)"
+    formula = "W ~ N(mean, stddev²)"
 
     def __init__(self, mean: float = 0.0, stddev: float | None = None, *, std: float | None = None) -> None:
-        if stddev is not None and std is not None:
-            raise InputError("Normal: stddev and std are the same argument; pass one.")
-        chosen = stddev if stddev is not None else std if std is not None else 0.05  # keras' RandomNormal default
-        super().__init__(mean=number("Normal", "mean", mean), stddev=number("Normal", "stddev", chosen, low=0))
+        super().__init__(mean=number("Normal", "mean", mean), stddev=spread("Normal", stddev, std, 0.05))
 
-    def mean(self, fans: Fans) -> float:
-        return float(self.config["mean"])
-
-    def std(self, fans: Fans) -> float:
-        return float(self.config["stddev"])
-
-    def support(self, fans: Fans) -> tuple[float, float]:
-        return (-math.inf, math.inf) if self.config["stddev"] > 0 else (self.config["mean"], self.config["mean"])
+    @classmethod
+    def examples(cls) -> Iterator[Example]:
+        yield cls(0.3, 0.02), (80, 90), linear((80, 90))
 
     def law(self, fans: Fans) -> Law:
         return Law("normal", self.config["mean"], self.config["stddev"])

@@ -1,0 +1,182 @@
+"""The matrices inside a tensor, and random orthogonal ones."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fanin.errors import InputError
+from fanin.initializers._base import Initializer
+from fanin.keys import Key, Law, sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fanin.fans import Fans
+
+__all__ = ["MatrixLaw", "Stack", "haar", "stack"]
+
+BLOCK = 128
+"""Reflectors applied per matrix product: wide enough for GEMM, small beside the matrices worth the trouble."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """How a tensor holds ``count`` independent matrices of ``rows`` outputs × ``cols`` inputs.
+
+    Args:
+        shape: shape of the tensor.
+        split: the same with the axis that holds groups split in (groups, rest).
+        order: permutation of ``split`` to (batch…, out…, in…, window…).
+        count: matrices: ∏ batch axes · groups.
+        rows: ∏ out axes, of one group.
+        inputs: ∏ in axes, of one group.
+        window: ∏ window axes.
+        centre: index in the flattened window of its centre tap (k//2 along each axis, as torch's ``dirac_``).
+    """
+
+    shape: tuple[int, ...]
+    split: tuple[int, ...]
+    order: tuple[int, ...]
+    count: int
+    rows: int
+    inputs: int
+    window: int
+    centre: int
+
+    @property
+    def cols(self) -> int:
+        """Columns of one matrix: inputs × window."""
+        return self.inputs * self.window
+
+    def fold(self, matrices: np.ndarray) -> np.ndarray:
+        """(count, rows, cols) → the tensor, contiguous float32."""
+        permuted = matrices.reshape([self.split[axis] for axis in self.order])
+        inverse = np.argsort(self.order)
+        return np.ascontiguousarray(permuted.transpose(inverse).reshape(self.shape), dtype=np.float32)
+
+    def unfold(self, tensor: np.ndarray) -> np.ndarray:
+        """The tensor → (count, rows, cols)."""
+        return tensor.reshape(self.split).transpose(self.order).reshape(self.count, self.rows, self.cols)
+
+
+def stack(owner: str, shape: Sequence[int], fans: Fans) -> Stack:
+    """Read the matrices off the axes of ``fans``: window axes join the inputs; batch axes and groups count them.
+
+    Raises:
+        InputError: if the axes of ``fans`` are not those of ``shape``, or the groups do not divide their axis.
+    """
+    shape = tuple(shape)
+    out, into, window, batch = fans.out_axes, fans.in_axes, fans.window_axes, fans.batch_axes
+    if sorted((*out, *into, *window, *batch)) != list(range(len(shape))):
+        accepted = f"fans whose out, in, window and batch axes are those of a tensor of shape {shape}"
+        raise InputError.of("fans", {"out": out, "in": into, "window": window, "batch": batch}, accepted, owner)
+    split, shift = shape, 0
+    if fans.groups > 1:
+        # Both layouts of torch, (out, in/groups, …) and (in, out/groups, …) of a transposed one, group axis 0.
+        if shape[0] % fans.groups or 0 in (*window, *batch):
+            raise InputError.of("shape", shape, f"an axis 0 that holds {fans.groups} groups", owner)
+        split, shift = (fans.groups, shape[0] // fans.groups, *shape[1:]), 1
+    sizes = [[split[axis + shift] for axis in axes] for axes in (batch, out, into, window)]
+    order = [axis + shift for axes in (batch, out, into, window) for axis in axes]
+    groups = [0] if shift else []
+    kernel = tuple(sizes[3])
+    centre = 0 if 0 in kernel or not kernel else int(np.ravel_multi_index([size // 2 for size in kernel], kernel))
+    return Stack(
+        shape,
+        split,
+        (*groups, *order),
+        math.prod(sizes[0]) * (fans.groups if shift else 1),
+        math.prod(sizes[1]),
+        math.prod(sizes[2]),
+        math.prod(kernel),
+        centre,
+    )
+
+
+class MatrixLaw(Initializer):
+    """An initializer that fills each matrix of the tensor as one object: a subclass writes ``matrices``.
+
+    Batch axes (experts) and groups each get an independent matrix; window axes are flattened with the inputs.
+    """
+
+    min_rank = 2
+
+    @abstractmethod
+    def matrices(self, key: Key, place: Stack) -> np.ndarray:
+        """The float32 matrices, (count, rows, cols); never asked for an empty tensor."""
+
+    def check(self, place: Stack) -> None:
+        """Raise an InputError where the matrices have a form that this initializer cannot take."""
+
+    def validate(self, shape: Sequence[int], fans: Fans) -> None:
+        super().validate(shape, fans)
+        self.check(stack(type(self).__name__, shape, fans))
+
+    def draw(self, key: Key, shape: Sequence[int], fans: Fans) -> np.ndarray:
+        self.validate(shape, fans)
+        if math.prod(shape) == 0:
+            return np.zeros(tuple(shape), np.float32)
+        place = stack(type(self).__name__, shape, fans)
+        return place.fold(self.matrices(key, place))
+
+    def place(self, fans: Fans, shape: Sequence[int] | None) -> Stack:
+        """The matrices, from the shape, or from the fans alone where those of a plain matrix tell all.
+
+        Raises:
+            InputError: if the shape is needed and was not given.
+        """
+        name = type(self).__name__
+        if shape is not None:
+            return stack(name, shape, fans)
+        plain = len(fans.out_axes) == len(fans.in_axes) == 1 and fans.groups == 1 and not fans.window_axes
+        if not plain:
+            raise InputError(f"{name}: the moments of such a tensor depend on its shape; pass shape=.")
+        rows, inputs = int(fans.fan_out), int(fans.fan_in)
+        return Stack((rows, inputs), (rows, inputs), (0, 1), 1, rows, inputs, 1, 0)
+
+
+def haar(key: Key, count: int, rows: int, cols: int, start: int = 0) -> np.ndarray:
+    """Random matrices with orthonormal columns (or rows, the shorter side), uniform over all such.
+
+    Stewart's product of random Householder reflectors, H_1 … H_m with x_k ~ N(0, I_{n−k+1}), times
+    diag(−sign x_k1); the reflectors of a block act at once in compact WY form, I − V T Vᵀ, with
+    T⁻¹ = triu(VᵀV, 1) + diag(VᵀV)/2. No QR factorisation: all the work is matrix products.
+
+    Args:
+        key: the stream to draw from.
+        count: number of independent matrices.
+        rows, cols: shape of each.
+        start: first counter of the stream to use.
+
+    Returns:
+        A float32 array (count, rows, cols).
+
+    Source: Stewart, 1980 (SIAM J. Numer. Anal. 17); compact WY: Schreiber & Van Loan, 1989; T⁻¹: Puglisi, 1992.
+    """
+    import torch
+
+    n, m = max(rows, cols), min(rows, cols)
+    drawn = sample(Law("normal", 0.0, 1.0), key, count * n * m, start=start)
+    with torch.no_grad():
+        V = torch.from_numpy(drawn).view(count, n, m).tril_()
+        heads = V.diagonal(dim1=1, dim2=2)
+        # A head of exactly 0 has no sign; the last reflector of a square matrix would even be the zero vector.
+        heads.masked_fill_(heads == 0, 1e-30)
+        signs = torch.sign(heads)
+        heads += signs * torch.linalg.vector_norm(V, dim=1)
+        Q = torch.eye(n, m).repeat(count, 1, 1)
+        for first in reversed(range(0, m, BLOCK)):
+            panel = V[:, first:, first : first + BLOCK]
+            gram = panel.mT @ panel
+            inverse = gram.triu(1) + torch.diag_embed(gram.diagonal(dim1=1, dim2=2) / 2)
+            target = Q[:, first:, first:]
+            weights = torch.linalg.solve_triangular(inverse, panel.mT @ target, upper=True)
+            target -= panel @ weights
+        Q *= -signs[:, None, :]
+        result: np.ndarray = (Q if rows >= cols else Q.mT.contiguous()).numpy()
+    return result
