@@ -1,0 +1,23 @@
+"""Report: draws records and decides nothing. It never imports torch."""
+
+from fanin.report._chart import line_chart as line_chart
+from fanin.report._glyphs import number as number
+from fanin.report._glyphs import sparkline as sparkline
+from fanin.report._places import Place as Place
+from fanin.report._places import places as places
+from fanin.report._recipe_table import show_recipe as show_recipe
+from fanin.report._report import Report as Report
+from fanin.report._screen import Screen as Screen
+from fanin.report._terminal import show_report as show_report
+
+__all__ = [
+    "Place",
+    "Report",
+    "Screen",
+    "line_chart",
+    "number",
+    "places",
+    "show_recipe",
+    "show_report",
+    "sparkline",
+]
