@@ -16,6 +16,8 @@ from fanin.keys import Key, Law, sample
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import torch
+
     from fanin.fans import Fans
 
 __all__ = ["MatrixLaw", "Stack", "haar", "stack"]
@@ -144,8 +146,7 @@ def haar(key: Key, count: int, rows: int, cols: int, start: int = 0) -> np.ndarr
     """Random matrices with orthonormal columns (or rows, the shorter side), uniform over all such.
 
     Stewart's product of random Householder reflectors, H_1 … H_m with x_k ~ N(0, I_{n−k+1}), times
-    diag(−sign x_k1); the reflectors of a block act at once in compact WY form, I − V T Vᵀ, with
-    T⁻¹ = triu(VᵀV, 1) + diag(VᵀV)/2. No QR factorisation: all the work is matrix products.
+    diag(−sign x_k1): what the QR factorisation of a Gaussian matrix would give, without factorising one.
 
     Args:
         key: the stream to draw from.
@@ -156,27 +157,54 @@ def haar(key: Key, count: int, rows: int, cols: int, start: int = 0) -> np.ndarr
     Returns:
         A float32 array (count, rows, cols).
 
-    Source: Stewart, 1980 (SIAM J. Numer. Anal. 17); compact WY: Schreiber & Van Loan, 1989; T⁻¹: Puglisi, 1992.
+    Source: Stewart, 1980 (SIAM J. Numer. Anal. 17).
     """
     import torch
 
     n, m = max(rows, cols), min(rows, cols)
-    drawn = sample(Law("normal", 0.0, 1.0), key, count * n * m, start=start)
-    with torch.no_grad():
-        V = torch.from_numpy(drawn).view(count, n, m).tril_()
-        heads = V.diagonal(dim1=1, dim2=2)
+    gaussian = sample(Law("normal", 0.0, 1.0), key, count * n * m, start=start).reshape(count, n, m)
+    Q = _reflect(torch.from_numpy(gaussian))
+    result: np.ndarray = (Q if rows >= cols else Q.mT.contiguous()).numpy()
+    return result
+
+
+def _reflect(V: torch.Tensor) -> torch.Tensor:
+    """Q of the matrices whose lower trapezoids hold x_k in column k; V (count, n, m) is overwritten.
+
+    The reflectors of a panel of columns act at once in compact WY form I − V T Vᵀ, where
+    T⁻¹ = triu(VᵀV, 1) + diag(VᵀV)/2, so nearly all the work is matrix products. VᵀV follows from that of the x_k:
+    v_k = x_k + sign(x_k1)·‖x_k‖·e_1 adds one term to each entry, which saves a pass for the norms.
+
+    Source: compact WY: Schreiber & Van Loan, 1989; this T⁻¹: Puglisi, 1992.
+    """
+    import torch
+
+    count, n, m = V.shape
+    Q = torch.zeros(count, n, m, device="cpu", dtype=torch.float32)
+    signs = torch.empty(count, m, device="cpu", dtype=torch.float32)
+    # Batched products copy strided operands, so a single matrix takes the plain one.
+    mm, addmm = (torch.bmm, torch.Tensor.baddbmm_) if count > 1 else (torch.mm, torch.Tensor.addmm_)
+    pick: slice | int = slice(None) if count > 1 else 0
+    for first in reversed(range(0, m, BLOCK)):
+        last = min(first + BLOCK, m)
+        panel = V[:, first:, first:last]
+        top = panel[:, : last - first].tril_()
+        heads = top.diagonal(dim1=1, dim2=2)
         # A head of exactly 0 has no sign; the last reflector of a square matrix would even be the zero vector.
         heads.masked_fill_(heads == 0, 1e-30)
-        signs = torch.sign(heads)
-        heads += signs * torch.linalg.vector_norm(V, dim=1)
-        Q = torch.eye(n, m).repeat(count, 1, 1)
-        for first in reversed(range(0, m, BLOCK)):
-            panel = V[:, first:, first : first + BLOCK]
-            gram = panel.mT @ panel
-            inverse = gram.triu(1) + torch.diag_embed(gram.diagonal(dim1=1, dim2=2) / 2)
-            target = Q[:, first:, first:]
-            weights = torch.linalg.solve_triangular(inverse, panel.mT @ target, upper=True)
-            target -= panel @ weights
-        Q *= -signs[:, None, :]
-        result: np.ndarray = (Q if rows >= cols else Q.mT.contiguous()).numpy()
-    return result
+        sign = signs[:, first:last] = torch.sign(heads)
+        gram = panel.mT @ panel
+        squares = gram.diagonal(dim1=1, dim2=2)
+        norms = squares.sqrt()
+        inverse = gram.triu(1) + (top.tril(-1) * (sign * norms)[:, :, None]).mT
+        inverse.diagonal(dim1=1, dim2=2).copy_(squares + norms * heads.abs())
+        heads += sign * norms
+        # Of Q only the lower right block is set so far; above it stands the identity, whose products are known.
+        weights = torch.empty(count, last - first, m - first, device="cpu", dtype=torch.float32)
+        weights[:, :, : last - first] = top.mT
+        if last < m:
+            mm(V[pick, last:, first:last].mT, Q[pick, last:, last:], out=weights[pick, :, last - first :])
+        weights = torch.linalg.solve_triangular(inverse, weights, upper=True)
+        Q[:, first:last, first:last].diagonal(dim1=1, dim2=2).fill_(1)
+        addmm(Q[pick, first:, first:], panel[pick], weights[pick], alpha=-1)
+    return Q.mul_(-signs[:, None, :])

@@ -39,13 +39,27 @@ class Block:
     fans: Fans
 
 
-def _share(fans: Fans, axis: int, share: float) -> Fans:
-    """Fans of a block that takes ``share`` of the axis; a tensor that sums nothing (bias, gain) keeps its own."""
-    if axis in fans.out_axes and fans.in_axes:
-        return replace(fans, fan_out=fans.fan_out * share)
-    if axis in fans.in_axes:
-        return replace(fans, fan_in=fans.fan_in * share)
-    return fans
+def _own(fans: Fans, axis: int, shape: Sequence[int]) -> Fans:
+    """Fans of a block of this shape, cut from a tensor along ``axis``.
+
+    Where the cut axis counts outputs (or inputs), the block's own shape tells how many, whatever share of the tensor
+    the given fans counted; the other fan stays, and a tensor that sums nothing (bias, gain, table) keeps both.
+
+    Raises:
+        InputError: if the inputs of a convolution are cut, whose fan_in the shape does not determine.
+    """
+
+    def count(axes: Sequence[int]) -> float:
+        # Axis 0 holds the groups in both of torch's layouts, (out, in/groups, …) and (in, out/groups, …).
+        return math.prod(shape[i] for i in (*axes, *fans.window_axes)) / (fans.groups if 0 in axes else 1)
+
+    if not fans.in_axes or axis not in (*fans.out_axes, *fans.in_axes):
+        return fans
+    if axis in fans.out_axes:
+        return replace(fans, fan_out=count(fans.out_axes))
+    if fans.window_axes:
+        raise InputError.of("axis", axis, "an out axis, or parts that carry their Fans (stride is unknown)", "Blocks")
+    return replace(fans, fan_in=count(fans.in_axes))
 
 
 class _Packed(Initializer):
@@ -59,12 +73,12 @@ class _Packed(Initializer):
         return int(self.config["axis"])
 
     @abstractmethod
-    def members(self, fans: Fans, length: float) -> list[tuple[str, float, Initializer, Fans]]:
-        """(name, length along the axis, initializer, fans) of each block, for an axis of this length."""
+    def members(self, length: int) -> list[tuple[str, int, Initializer, Fans | None]]:
+        """(name, size, initializer, its own fans if given) of each block, for an axis of this length.
 
-    @abstractmethod
-    def length(self, shape: Sequence[int] | None) -> float:
-        """Length of the axis; without a shape, a number in proportion to which the members divide it."""
+        Raises:
+            InputError: if the blocks do not fill the axis.
+        """
 
     def blocks(self, shape: Sequence[int], fans: Fans) -> tuple[Block, ...]:
         """The blocks of a tensor; a shard can be filled from those it meets, each under ``key.child(name)``.
@@ -72,24 +86,19 @@ class _Packed(Initializer):
         Raises:
             InputError: if the blocks do not fill the axis.
         """
-        self.validate(shape, fans)
-        return self._blocks(shape, fans)
-
-    def _blocks(self, shape: Sequence[int], fans: Fans) -> tuple[Block, ...]:
-        found, start = [], 0
-        for name, size, initializer, part in self.members(fans, self.length(shape)):
-            stop = start + int(size)
-            index = tuple(slice(start, stop) if i == self.axis else slice(0, n) for i, n in enumerate(shape))
-            own = tuple(int(size) if i == self.axis else n for i, n in enumerate(shape))
-            found.append(Block(name, index, own, initializer, part))
-            start = stop
-        return tuple(found)
-
-    def validate(self, shape: Sequence[int], fans: Fans) -> None:
         super().validate(shape, fans)
         if self.axis >= len(shape):
             raise InputError.of("axis", self.axis, f"an axis of the shape {tuple(shape)}", type(self).__name__)
-        for block in self._blocks(shape, fans):
+        found, start = [], 0
+        for name, size, initializer, own in self.members(shape[self.axis]):
+            part = tuple(size if axis == self.axis else n for axis, n in enumerate(shape))
+            index = tuple(slice(start, start + size) if axis == self.axis else slice(n) for axis, n in enumerate(shape))
+            found.append(Block(name, index, part, initializer, own or _own(fans, self.axis, part)))
+            start += size
+        return tuple(found)
+
+    def validate(self, shape: Sequence[int], fans: Fans) -> None:
+        for block in self.blocks(shape, fans):
             block.initializer.validate(block.shape, block.fans)
 
     def draw(self, key: Key, shape: Sequence[int], fans: Fans) -> np.ndarray:
@@ -98,38 +107,35 @@ class _Packed(Initializer):
             filled[block.index] = block.initializer.draw(key.child(block.name), block.shape, block.fans)
         return filled
 
-    def _moments(
-        self, fans: Fans, shape: Sequence[int] | None
-    ) -> list[tuple[float, float, float, tuple[float, float]]]:
-        """(weight, mean, std, support) of each block that is not empty."""
-        length = self.length(shape)
-        found = []
-        for _, size, initializer, part in self.members(fans, length):
-            own = None if shape is None else [int(size) if i == self.axis else n for i, n in enumerate(shape)]
-            if size:
-                exact = initializer.mean(part, own), initializer.std(part, own), initializer.support(part, own)
-                found.append((size / length, *exact))
-        return found
+    def _filled(self, fans: Fans, shape: Sequence[int] | None) -> list[tuple[float, Block]]:
+        """(share of the tensor, block) for each block that holds anything."""
+        if shape is None:
+            raise InputError(f"{type(self).__name__}: the moments of packed blocks depend on the shape; pass shape=.")
+        length = shape[self.axis] if self.axis < len(shape) else 0
+        blocks = self.blocks(shape, fans)
+        return [(size / length, block) for block in blocks if (size := block.shape[self.axis])]
 
     def mean(self, fans: Fans, shape: Sequence[int] | None = None) -> float:
-        return sum(weight * mean for weight, mean, _, _ in self._moments(fans, shape))
+        return math.fsum(w * b.initializer.mean(b.fans, b.shape) for w, b in self._filled(fans, shape))
 
     def std(self, fans: Fans, shape: Sequence[int] | None = None) -> float:
-        overall = self.mean(fans, shape)
-        moments = self._moments(fans, shape)
-        return math.sqrt(sum(weight * (std**2 + (mean - overall) ** 2) for weight, mean, std, _ in moments))
+        overall, square = self.mean(fans, shape), 0.0
+        for weight, block in self._filled(fans, shape):
+            mean = block.initializer.mean(block.fans, block.shape)
+            square += weight * (block.initializer.std(block.fans, block.shape) ** 2 + (mean - overall) ** 2)
+        return math.sqrt(square)
 
     def support(self, fans: Fans, shape: Sequence[int] | None = None) -> tuple[float, float]:
-        supports = [support for *_, support in self._moments(fans, shape)] or [(0.0, 0.0)]
-        return min(low for low, _ in supports), max(high for _, high in supports)
+        bounds = [b.initializer.support(b.fans, b.shape) for _, b in self._filled(fans, shape)] or [(0.0, 0.0)]
+        return min(low for low, _ in bounds), max(high for _, high in bounds)
 
 
 class Blocks(_Packed):
     """Independent blocks packed along one axis (q, k, v; the gates of a cell), each with its own initializer and fans.
 
     Each block is drawn as if it were a tensor of its own, under ``key.child(name)``, so packing changes nothing.
-    The fans of a block are those of the tensor with the packed axis cut to the block's share: of a packed q, k, v of
-    shape (3d, d) each sees fan_in d and fan_out d.
+    The fans of a block count its own outputs: of a packed q, k, v of shape (3d, d) each sees fan_in d and fan_out d,
+    whether the fans of the tensor say 3d or d.
 
     Args:
         axis: axis along which the blocks are stacked.
@@ -169,20 +175,13 @@ class Blocks(_Packed):
         yield cls(1, (("r", 50, orthogonal), ("z", 50, normal))), (50, 100), linear((50, 100), out_axis=1, in_axis=0)
         yield cls(0, (("a", 90, normal), ("b", 10, zeros))), (100,), elementwise((100,))
 
-    def length(self, shape: Sequence[int] | None) -> float:
-        return float(sum(part[1] for part in self.config["parts"]))
-
-    def members(self, fans: Fans, length: float) -> list[tuple[str, float, Initializer, Fans]]:
-        return [
-            (name, size, initializer, own[0] if own else _share(fans, self.axis, size / length if length else 0.0))
-            for name, size, initializer, *own in self.config["parts"]
-        ]
-
-    def validate(self, shape: Sequence[int], fans: Fans) -> None:
-        if self.axis < len(shape) and shape[self.axis] != self.length(shape):
+    def members(self, length: int) -> list[tuple[str, int, Initializer, Fans | None]]:
+        if sum(part[1] for part in self.config["parts"]) != length:
             sizes = {part[0]: part[1] for part in self.config["parts"]}
-            raise InputError.of("parts", sizes, f"sizes that add up to axis {self.axis} of {tuple(shape)}", "Blocks")
-        super().validate(shape, fans)
+            raise InputError.of("parts", sizes, f"sizes that add up to {length}, the length of the axis", "Blocks")
+        return [
+            (name, size, initializer, next(iter(own), None)) for name, size, initializer, *own in self.config["parts"]
+        ]
 
 
 class PerGate(_Packed):
@@ -202,7 +201,7 @@ class PerGate(_Packed):
     Example:
         >>> from fanin.fans import linear
         >>> from fanin.initializers import Orthogonal
-        >>> PerGate(Orthogonal(), gates=4).std(linear((256, 64)))
+        >>> PerGate(Orthogonal(), gates=4).std(linear((256, 64)), (256, 64))
         0.125
 
     Source: practice; per gate in flax.
@@ -223,19 +222,11 @@ class PerGate(_Packed):
         yield cls(REGISTRY["Orthogonal"](), 4), (160, 40), linear((160, 40))
         yield cls(REGISTRY["GlorotNormal"](), 3), (120, 70), linear((120, 70))
 
-    def length(self, shape: Sequence[int] | None) -> float:
-        return float(self.config["gates"] if shape is None else shape[self.axis])
-
-    def members(self, fans: Fans, length: float) -> list[tuple[str, float, Initializer, Fans]]:
+    def members(self, length: int) -> list[tuple[str, int, Initializer, Fans | None]]:
         gates = self.config["gates"]
-        part = _share(fans, self.axis, 1 / gates)
-        return [(str(gate), length / gates, self.config["initializer"], part) for gate in range(gates)]
-
-    def validate(self, shape: Sequence[int], fans: Fans) -> None:
-        if self.axis < len(shape) and shape[self.axis] % self.config["gates"]:
-            accepted = f"an axis {self.axis} that divides into {self.config['gates']} gates"
-            raise InputError.of("shape", tuple(shape), accepted, "PerGate")
-        super().validate(shape, fans)
+        if length % gates:
+            raise InputError.of("shape", length, f"a length of the axis that divides into {gates} gates", "PerGate")
+        return [(str(gate), length // gates, self.config["initializer"], None) for gate in range(gates)]
 
 
 def _part(part: Sequence[Any]) -> tuple[Any, ...]:
