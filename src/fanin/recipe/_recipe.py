@@ -27,6 +27,7 @@ class Line:
         reason: why, in one line.
         shape: shape of the full tensor.
         fans: fans of the place.
+        zero_rows: rows that are set to 0 afterwards (``padding_idx`` of an embedding).
     """
 
     name: str
@@ -34,11 +35,12 @@ class Line:
     reason: str
     shape: tuple[int, ...]
     fans: Fans
+    zero_rows: tuple[int, ...] = ()
 
     @property
     def std(self) -> float:
         """Exact standard deviation of an entry."""
-        return self.initializer.std(self.fans)
+        return self.initializer.std(self.fans, self.shape)
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class Recipe(Mapping[str, Initializer]):
                     "reason": line.reason,
                     "shape": list(line.shape),
                     "fans": line.fans.to_json(),
+                    "zero_rows": list(line.zero_rows),
                 }
                 for line in self.lines
             ],
@@ -147,6 +150,7 @@ class Recipe(Mapping[str, Initializer]):
                 entry["reason"],
                 tuple(entry["shape"]),
                 Fans.from_json(entry["fans"]),
+                tuple(entry.get("zero_rows", ())),
             )
             for entry in loaded["lines"]
         ]

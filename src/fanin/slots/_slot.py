@@ -65,6 +65,10 @@ class Slot:
         ends_residual: True where its output is added to a skip path: the last map of a residual branch.
         is_head: True where its output leaves the network.
         padding_index: row of an embedding that must stay zero, or None.
+        settings: plain values of the module or op that a scheme may need: "norm" (the gain or shift of a
+            normalization), "offset" (the constant that the op adds to the stored gain), "norm_of" (weight norm: name
+            of the direction whose length this is), "side" and "cell" (recurrent layers), "init" (PReLU), "hold" (why
+            the model asks to leave it alone), "through" (an elementwise function it passes before it acts).
         why: one line: what told the axes.
     """
 
@@ -86,6 +90,7 @@ class Slot:
     ends_residual: bool = False
     is_head: bool = False
     padding_index: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
     why: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -95,6 +100,7 @@ class Slot:
         data["parts"] = [{**asdict(part), "fans": part.fans.to_json()} for part in self.parts]
         data["shape"], data["ties"] = list(self.shape), list(self.ties)
         data["nonlinearity_args"] = dict(self.nonlinearity_args)
+        data["settings"] = dict(self.settings)
         return data
 
     @classmethod
