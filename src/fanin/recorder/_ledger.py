@@ -9,10 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fanin.keys import Key, Law
-from fanin.materialize import fill_law_
+from fanin.keys import Key, Law, fill
 
 __all__ = ["Ledger", "storage_id"]
+
+_DTYPES = {
+    torch.float32: "float32",
+    torch.float64: "float64",
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+}
 
 
 def storage_id(tensor: Tensor) -> int:
@@ -51,9 +57,7 @@ class Ledger:
         """
         if tensor.device.type != "cpu" or tensor.layout != torch.strided or type(tensor) not in (Tensor, nn.Parameter):
             return False
-        if tensor.dtype not in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
-            return False
-        if not tensor.is_contiguous():
+        if tensor.dtype not in _DTYPES or not tensor.is_contiguous():
             return False
         storage = storage_id(tensor)
         if law.kind == "constant" and storage not in self.due:
@@ -86,4 +90,5 @@ class Ledger:
             else:
                 start, key = 0, Key(self.seed, f"#{self._drawn}")
                 self._drawn += entry.law.kind != "constant"
-            fill_law_(entry.tensor, entry.law, key, start=start)
+            tensor = entry.tensor
+            fill(entry.law, key, tensor.data_ptr(), tensor.numel(), start=start, dtype=_DTYPES[tensor.dtype])
