@@ -9,6 +9,7 @@ from fanin.report._recipe_table import show_recipe as show_recipe
 from fanin.report._report import Report as Report
 from fanin.report._screen import Screen as Screen
 from fanin.report._terminal import show_report as show_report
+from fanin.report._terminal import verdict as verdict
 
 __all__ = [
     "Place",
@@ -20,4 +21,5 @@ __all__ = [
     "show_recipe",
     "show_report",
     "sparkline",
+    "verdict",
 ]

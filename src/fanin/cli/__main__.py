@@ -1,0 +1,7 @@
+"""``python -m fanin.cli`` is ``fanin``."""
+
+import sys
+
+from fanin.cli import main
+
+sys.exit(main())

@@ -1,0 +1,52 @@
+"""List the schemes: ways to choose the start of a whole model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print name, title and source of each scheme."""
+    import json
+
+    from rich.table import Table
+
+    from fanin import schemes
+    from fanin.report import Screen
+
+    entries = [_entry(name, schemes.REGISTRY[name]) for name in schemes.names()]
+    if arguments.json:
+        print(json.dumps(entries))
+        return
+    screen = Screen()
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("scheme", no_wrap=True)
+    table.add_column("what it does", overflow="fold", ratio=3)
+    table.add_column("source", overflow="fold", ratio=2)
+    for entry in entries:
+        table.add_row(
+            screen.text(entry["name"], "bold"), screen.text(entry["title"]), screen.text(entry["source"], "dim")
+        )
+    screen.print(table)
+    screen.print()
+    screen.print(screen.text("Use one: fanin plan pkg.mod:factory --scheme NAME, or fanin.init_(model, x, …)", "dim"))
+
+
+def _entry(name: str, scheme: Any) -> dict[str, str]:
+    import inspect
+
+    text = inspect.cleandoc(scheme.__doc__ or "")
+    source = getattr(scheme, "source", "") or next(
+        (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("Source:")), ""
+    )
+    return {"name": name, "title": text.partition("\n")[0], "source": source}
