@@ -4,6 +4,7 @@ from fanin.graph._graph import Graph as Graph
 from fanin.graph._graph import Node as Node
 from fanin.graph._graph import ParamUse as ParamUse
 from fanin.graph._ops import OpKind as OpKind
+from fanin.graph._ops import Saturation as Saturation
 from fanin.graph._ops import classify as classify
 from fanin.graph._ops import saturation_bounds as saturation_bounds
 from fanin.graph._walk import activation_after as activation_after
@@ -17,6 +18,7 @@ __all__ = [
     "Node",
     "OpKind",
     "ParamUse",
+    "Saturation",
     "activation_after",
     "classify",
     "heads",

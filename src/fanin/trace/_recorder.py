@@ -1,0 +1,401 @@
+"""The function mode that records a forward pass as a graph and measures on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from fanin.graph import ParamUse
+from fanin.trace._attributes import refine
+from fanin.trace._batch import carry
+from fanin.trace._calls import Call, Operand, Spec, parse, resolve, tensors
+from fanin.trace._measure import Gauge, units
+from fanin.trace._provenance import Origin, Source, Table, match_axes, storage_id
+from fanin.trace._restore import Guard
+from fanin.trace._stats import BatchAxis
+
+__all__ = ["Draft", "Recorder"]
+
+
+@dataclass
+class Draft:
+    """A node in the making."""
+
+    id: int
+    op: str
+    kind: str
+    module: str
+    call: int
+    inputs: tuple[int, ...]
+    params: tuple[ParamUse, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    batch_axis: int | None = None
+    attrs: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+
+Operands = list[tuple[Operand, Origin]]
+
+_ALWAYS_DATA = frozenset(("embedding", "recurrent", "attention"))
+_LINEAR_OPS = frozenset(("linear", "bilinear"))
+_CONSTANT_OPERANDS = frozenset(("add", "mul", "matmul", "linear", "concat", "other"))
+"""Kinds whose constant operands become nodes: they change the statistics, unlike masks and running averages."""
+
+
+class Recorder(TorchFunctionMode):
+    """Records every torch function called while it is active.
+
+    Args:
+        model: its modules and parameters give the names.
+        guard: told of parameters that are about to be written.
+        gauge: measures the outputs; None to record the graph alone.
+        batch_size: number of samples, or None.
+    """
+
+    def __init__(self, model: nn.Module, guard: Guard, gauge: Gauge | None, batch_size: int | None) -> None:
+        super().__init__()
+        self.guard, self.gauge, self.batch_size = guard, gauge, batch_size
+        self.table = Table()
+        self.table.add_parameters(model.named_parameters(remove_duplicate=False))
+        self.paths = {id(module): path for path, module in model.named_modules()}
+        self.buffers = {id(buffer): name for name, buffer in model.named_buffers()}
+        self.drafts: list[Draft] = []
+        self.stack: list[tuple[int, str, int]] = []
+        self.calls: dict[str, int] = {}
+        self.reentrant = False
+        self.no_grad_ops = 0
+
+    # -- modules -----------------------------------------------------------------------------------------------
+
+    def enter_module(self, module: nn.Module, _args: Any) -> None:
+        """Forward pre-hook of every module."""
+        if self._ignoring():
+            return
+        path = self.paths.get(id(module))
+        if path is None:  # made inside forward: named after its class, below whatever runs
+            path = f"{self.module}.{type(module).__name__}".lstrip(".")
+        self.calls[path] = self.calls.get(path, 0) + 1
+        self.stack.append((id(module), path, self.calls[path]))
+
+    def leave_module(self, module: nn.Module, _args: Any, _output: Any) -> None:
+        """Forward hook of every module; what an exception caught inside left on the stack goes too."""
+        if self._ignoring():
+            return
+        while self.stack:
+            if self.stack.pop()[0] == id(module):
+                break
+
+    @property
+    def module(self) -> str:
+        """Path of the innermost module that is running."""
+        return self.stack[-1][1] if self.stack else ""
+
+    # -- functions ---------------------------------------------------------------------------------------------
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run ``func`` and record what it did."""
+        kwargs = kwargs or {}
+        spec = resolve(func)
+        if self._ignoring() or (spec.skip and not spec.in_place):
+            return func(*args, **kwargs)
+        if func is nn.functional.multi_head_attention_forward:
+            return self._descend(func, args, kwargs)
+        if spec.in_place or "out" in kwargs:
+            self._protect(args, kwargs)
+        elif spec.op == "embedding" and (kwargs.get("max_norm") is not None or (len(args) > 3 and args[3] is not None)):
+            self._protect(args, kwargs)
+        if spec.skip:
+            return func(*args, **kwargs)
+        call = parse(spec, args, kwargs)
+        operands = [(operand, self._origin(operand.tensor)) for operand in call.operands]
+        result = func(*args, **kwargs)
+        self._record(spec, call, operands, result, kwargs.get("out"))
+        return result
+
+    def _ignoring(self) -> bool:
+        # Inside a backward pass (a checkpoint that recomputes, a hook) or inside a function transform.
+        return bool(torch._C._current_graph_task_id() != -1 or torch._C._functorch.peek_interpreter_stack() is not None)
+
+    def _descend(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the Python body of multi-head attention under this mode instead of treating it as one function."""
+        functional = nn.functional
+        original = functional.has_torch_function  # type: ignore[attr-defined]
+        functional.has_torch_function = lambda _: False  # type: ignore[attr-defined]
+        try:
+            with self:
+                return func(*args, **kwargs)
+        finally:
+            functional.has_torch_function = original  # type: ignore[attr-defined]
+
+    def _protect(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        for tensor in tensors([*args, *kwargs.values()]):
+            self.guard.protect(tensor)
+
+    def _origin(self, tensor: torch.Tensor) -> Origin:
+        origin = self.table.get(tensor)
+        if origin is None:
+            origin = self._outside(tensor)
+        elif origin.node is not None and not origin.hooked and tensor.requires_grad:
+            self._late_hook(tensor, origin)
+        return origin
+
+    def _outside(self, tensor: torch.Tensor) -> Origin:
+        """A tensor that no recorded op made: a buffer, a constant, or the result of code torch does not show."""
+        origin = Origin(name=self.buffers.get(id(tensor), ""))
+        if tensor.grad_fn is not None and tensor.is_floating_point():
+            name = tensor.grad_fn.name().removesuffix("Backward")
+            origin = self._add(Spec(name.lower(), "other", ()), tensor, (), (), {"opaque": True}, None)
+            self._observe(tensor, origin, self.drafts[-1])
+        elif tensor.numel() == 1 and not tensor.requires_grad and tensor.device.type != "meta":
+            origin.number = float(tensor.detach().reshape(()).item()) if not tensor.is_complex() else None
+        self.table.set(tensor, origin)
+        return origin
+
+    def _late_hook(self, tensor: torch.Tensor, origin: Origin) -> None:
+        """An output that became differentiable after its op: made inside a custom autograd function."""
+        if tensor.grad_fn is not None and "CheckpointFunction" in tensor.grad_fn.name():
+            self.reentrant = True
+        if self.gauge is not None and origin.node is not None:
+            draft = self.drafts[origin.node]
+            if draft.shape == tuple(tensor.shape):
+                self.gauge.watch_gradient(tensor, origin.node, origin.batch)
+        origin.hooked = True
+
+    # -- recording ---------------------------------------------------------------------------------------------
+
+    def add_argument(self, tensor: torch.Tensor, name: str, batch: BatchAxis | None) -> None:
+        """Make a tensor that the caller passed a node."""
+        if self.table.is_parameter(tensor):
+            return
+        origin = self._add(Spec("argument", "input", ()), tensor, (), (), {"source": "argument"}, batch)
+        self.drafts[-1].name = name
+        self._observe(tensor, origin, self.drafts[-1])
+        self.table.set(tensor, origin)
+
+    def _record(self, spec: Spec, call: Call, operands: Operands, result: Any, out: Any) -> None:
+        outputs = [t for t in tensors(result)]
+        if not outputs or spec.constant:
+            if spec.constant and (spec.in_place or out is not None):
+                for tensor in outputs:
+                    self.table.wrote(tensor, Origin())
+            return
+        written = spec.in_place or out is not None
+        if spec.op == "setitem":
+            outputs = [operands[0][0].tensor]
+        if not written:
+            mine = {id(operand.tensor) for operand, _ in operands}
+            outputs = [t for t in outputs if id(t) not in mine]
+        data = self._data(spec, operands)
+        uses = [(operand, source) for operand, origin in operands for source in origin.sources]
+        is_data = bool(data) or (bool(uses) and self._makes_data(spec, operands))
+        if not is_data:
+            if uses:
+                self._derive(spec, call, operands, outputs)
+            return
+        floating = [t for t in outputs if t.is_floating_point() or t.is_complex()]
+        for tensor in outputs:
+            if not (tensor.is_floating_point() or tensor.is_complex()) and data:
+                source = data[0][1]
+                self.table.set(tensor, Origin(node=source.node, batch=self._carry(spec, call, data, tensor)))
+        if not floating or (written and self.table.is_parameter(floating[0])):
+            return
+        self._record_data(spec, call, operands, data, floating, written)
+
+    def _record_data(
+        self, spec: Spec, call: Call, operands: Operands, data: Operands, outputs: list[torch.Tensor], written: bool
+    ) -> None:
+        refined = refine(spec, call, operands, outputs)
+        constants = [] if refined.kind not in _CONSTANT_OPERANDS else self._constants(operands)
+        chosen = {operand.position for operand, _ in (*data, *constants)}
+        inputs = tuple(
+            origin.node
+            for operand, origin in operands
+            if origin.node is not None
+            and operand.position in chosen
+            and not (origin.lookup and refined.kind == "linear")
+        )
+        params = _param_uses(operands, refined.kind)
+        attrs = {**refined.attrs, **_derived(operands)}
+        main = outputs[0]
+        batch = self._carry(spec, call, data, main)
+        if refined.parts:
+            for index, tensor in enumerate(outputs):
+                part = {**attrs, "index": index, "parts": len(outputs)}
+                self._finish(refined.spec, tensor, inputs, params, part, self._carry(spec, call, data, tensor), data, written)
+            return
+        origin = self._finish(refined.spec, main, inputs, params, attrs, batch, data, written)
+        if refined.lookup:
+            origin.lookup, origin.sources = True, refined.lookup
+        for index, tensor in enumerate(outputs[1:], start=1):
+            extra = Spec("output", "shape", ())
+            state = BatchAxis(1, batch.size) if batch and spec.kind == "recurrent" and tensor.dim() == 3 else None
+            assert origin.node is not None
+            self._finish(extra, tensor, (origin.node,), (), {"index": index}, state, [], written)
+
+    def _finish(
+        self,
+        spec: Spec,
+        tensor: torch.Tensor,
+        inputs: tuple[int, ...],
+        params: tuple[ParamUse, ...],
+        attrs: dict[str, Any],
+        batch: BatchAxis | None,
+        data: Operands,
+        written: bool,
+    ) -> Origin:
+        origin = self._add(spec, tensor, inputs, params, attrs, batch)
+        draft = self.drafts[-1]
+        self._observe(tensor, origin, draft, data)
+        if written:
+            self.table.wrote(tensor, origin)
+        else:
+            self.table.set(tensor, origin)
+        return origin
+
+    def _add(
+        self,
+        spec: Spec,
+        tensor: torch.Tensor,
+        inputs: tuple[int, ...],
+        params: tuple[ParamUse, ...],
+        attrs: dict[str, Any],
+        batch: BatchAxis | None,
+    ) -> Origin:
+        _, path, call = self.stack[-1] if self.stack else (0, "", 1)
+        draft = Draft(
+            len(self.drafts),
+            spec.op,
+            spec.kind,
+            path,
+            call,
+            inputs,
+            params,
+            tuple(tensor.shape),
+            str(tensor.dtype).removeprefix("torch."),
+            batch.axis if batch is not None and batch.whole else None,
+            attrs,
+        )
+        self.drafts.append(draft)
+        return Origin(node=draft.id, batch=batch)
+
+    def _observe(self, tensor: torch.Tensor, origin: Origin, draft: Draft, data: Operands | None = None) -> None:
+        first = data[0][1] if data else None
+        origin.units = units(draft, first)
+        if self.gauge is not None and origin.node is not None:
+            origin.stats = self.gauge.watch(tensor, draft, origin.batch, first, origin.units)
+            if tensor.requires_grad:
+                self.gauge.watch_gradient(tensor, origin.node, origin.batch)
+        origin.hooked = tensor.requires_grad
+
+    def _data(self, spec: Spec, operands: Operands) -> Operands:
+        """Operands that carry a signal."""
+        found = [
+            (operand, origin)
+            for operand, origin in operands
+            if origin.node is not None and (operand.tensor.is_floating_point() or operand.tensor.is_complex())
+        ]
+        if found and spec.kind != "embedding":
+            return found
+        return found or [
+            (operand, origin)
+            for operand, origin in operands
+            if origin.node is not None and (spec.kind == "embedding" or operand.argument in ("input", "other"))
+        ]
+
+    def _makes_data(self, spec: Spec, operands: Operands) -> bool:
+        """Whether an op without data operands still starts a signal: a lookup, a map of learned queries."""
+        if spec.kind in _ALWAYS_DATA:
+            return True
+        if spec.kind == "linear":
+            return operands[0][1].sources == () or operands[0][0].argument == "input"
+        if spec.op in ("getitem", "index_select", "gather"):
+            return any(operand.argument == "index" and origin.sources == () for operand, origin in operands[1:])
+        return False
+
+    def _derive(self, spec: Spec, call: Call, operands: Operands, outputs: list[torch.Tensor]) -> None:
+        """An op on parameters alone: its output stands for them."""
+        for tensor in outputs:
+            if not (tensor.is_floating_point() or tensor.is_complex()) or self.table.is_parameter(tensor):
+                continue
+            params = _param_uses(operands, spec.kind)
+            attrs = {**call.attrs, **_derived(operands), "parameter_only": True}
+            origin = self._add(spec, tensor, (), params, attrs, None)
+            sources = [_through(source, operand, spec, call, tensor) for operand, o in operands for source in o.sources]
+            unique = {source.name: source for source in reversed(sources)}
+            origin.sources = tuple(reversed(unique.values()))
+            origin.derived, origin.node, origin.hooked = origin.node, None, True
+            self.table.set(tensor, origin)
+
+    def _constants(self, operands: Operands) -> Operands:
+        """Constant operands as nodes of kind "input", made on first use."""
+        found: Operands = []
+        for operand, origin in operands:
+            tensor = operand.tensor
+            if origin.node is None and not origin.sources and origin.number is None and tensor.is_floating_point():
+                attrs = {"source": "buffer" if origin.name else "constant"}
+                made = self._add(Spec(attrs["source"], "input", ()), tensor, (), (), dict(attrs), None)
+                self.drafts[-1].name = origin.name
+                origin.node, origin.hooked = made.node, True
+                found.append((operand, origin))
+        return found
+
+    def _carry(self, spec: Spec, call: Call, data: Operands, out: torch.Tensor) -> BatchAxis | None:
+        for operand, origin in data:
+            if origin.batch is not None and operand.argument not in ("weight",):
+                tensor, batch = operand.tensor, origin.batch
+                if spec.kind == "shape" and batch.whole and storage_id(out) == storage_id(tensor) is not None:
+                    axes = match_axes(out.shape, out.stride(), tensor.shape, tensor.stride())
+                    if batch.axis in axes:
+                        return BatchAxis(axes.index(batch.axis), batch.size)
+                attrs = {**call.attrs, "batch_operand": operand.position}
+                shape = tuple(tensor.shape)
+                return carry(spec.op, spec.kind, origin.batch, shape, tuple(out.shape), attrs)
+        return None
+
+
+def _param_uses(operands: Operands, kind: str) -> tuple[ParamUse, ...]:
+    uses = []
+    for operand, origin in operands:
+        if origin.lookup and kind != "linear":
+            continue
+        for source in origin.sources:
+            shape = tuple(operand.tensor.shape)
+            uses.append(ParamUse(source.name, operand.argument, operand.position, shape, source.axes))
+    return tuple(uses)
+
+
+def _derived(operands: Operands) -> dict[str, Any]:
+    found = {operand.argument: origin.derived for operand, origin in operands if origin.derived is not None}
+    return {"derived": found} if found else {}
+
+
+def _through(source: Source, operand: Operand, spec: Spec, call: Call, out: torch.Tensor) -> Source:
+    """The axes of a parameter after an op on it alone; kept where entry meets entry."""
+    axes: tuple[int | None, ...] = (None,) * out.dim()
+    if spec.op in ("t", "transpose", "permute") and len(source.axes) == out.dim():
+        order = _order(spec, call, out.dim())
+        axes = tuple(source.axes[axis] for axis in order)
+    elif tuple(out.shape) == tuple(operand.tensor.shape) and spec.kind != "matmul":
+        axes = source.axes
+    return Source(source.name, axes, source.rank)
+
+
+def _order(spec: Spec, call: Call, rank: int) -> list[int]:
+    order = list(range(rank))
+    if spec.op == "permute":
+        return [int(d) % rank for d in call.attrs["dims"]]
+    first, second = (0, rank - 1) if spec.op == "t" else (call.attrs.get("dim0", -1), call.attrs.get("dim1", -2))
+    order[first], order[second] = order[second], order[first]
+    return order
