@@ -1,0 +1,161 @@
+"""Scheme: a rule from slots to initializers; and the rules that nearly all schemes share."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fanin._registry import Registry
+from fanin.initializers import Blocks, Constant, Initializer, Normal, Ones, Zeros
+from fanin.theory.activations import of_op
+
+if TYPE_CHECKING:
+    from fanin.graph import Graph
+    from fanin.slots import Slot, Slots
+    from fanin.theory.activations import Activation, Gated
+
+__all__ = ["REGISTRY", "Choice", "Context", "Keep", "Scheme", "activation", "fan", "filled", "usual"]
+
+TOKEN_STD = 0.02
+"""Class tokens and learned positions: small against a signal of unit scale (Dosovitskiy et al., 2021)."""
+
+PRELU_SLOPE = 0.25
+"""Start of a learned slope (He et al., 2015, §2.1)."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Start the parameter as ``initializer``, for this reason."""
+
+    initializer: Initializer
+    reason: str
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Leave the parameter as it is, for this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a scheme may look at besides the slot.
+
+    Args:
+        slots: all slots of the model.
+        graph: the traced run, or None.
+        target: targets of the batch, or None.
+        memo: results that a scheme wants to compute once for the model.
+    """
+
+    slots: Slots
+    graph: Graph | None = None
+    target: Any = None
+    memo: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @cached_property
+    def by_owner(self) -> dict[str, list[Slot]]:
+        """Module path → the slots it owns."""
+        found: dict[str, list[Slot]] = {}
+        for slot in self.slots.values():
+            found.setdefault(slot.owner, []).append(slot)
+        return found
+
+    def weight_of(self, slot: Slot) -> Slot | None:
+        """The weight that the owner of ``slot`` multiplies by, where there is exactly one."""
+        weights = [other for other in self.by_owner[slot.owner] if other.role == "weight"]
+        return weights[0] if len(weights) == 1 else None
+
+
+class Scheme(ABC):
+    """A rule from slots to initializers.
+
+    A subclass takes its options as keyword arguments of ``__init__`` and validates them there; ``weight`` decides for
+    linear maps, and ``choose`` may be overridden to decide for all other roles too.
+
+    Class attributes:
+        name: as in ``fanin.plan(scheme=name)``.
+        title: one sentence.
+        source: authors and year.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    source: ClassVar[str]
+
+    @abstractmethod
+    def weight(self, slot: Slot, context: Context) -> Choice | Keep | None:
+        """What a linear map (role "weight") starts as."""
+
+    def choose(self, slot: Slot, context: Context) -> Choice | Keep | None:
+        """What a parameter starts as; None where no rule covers it, which stops the plan."""
+        return self.weight(slot, context) if slot.role == "weight" else usual(slot)
+
+    def notes(self, context: Context) -> tuple[str, ...]:
+        """Remarks for the user that belong to no single line."""
+        return ()
+
+
+def usual(slot: Slot) -> Choice | Keep | None:
+    """What every role but "weight" starts as in most schemes; None for an unknown one."""
+    if slot.role == "embedding":
+        width = slot.shape[-1]
+        return Choice(Normal(std=1 / math.sqrt(width)), f"embedding: 1/√{width}, so that a row has length 1")
+    if slot.role == "token":
+        return Choice(Normal(std=TOKEN_STD), f"data of its own (positions, tokens): N(0, {TOKEN_STD}), as ViT and BERT")
+    if slot.role == "bias":
+        return Choice(Zeros(), "bias: 0")
+    if slot.role == "gain":
+        return _gain(slot)
+    if slot.role == "shift":
+        return Choice(Zeros(), "shift of a norm: 0")
+    if slot.role == "slope":
+        start = float(slot.settings.get("init", PRELU_SLOPE))
+        return Choice(Constant(start), f"slope of PReLU: {start:g}")
+    if "through" in slot.settings:
+        return Keep(f"{slot.why}: what it should start as is the model's own design")
+    if math.prod(slot.shape) == 1:
+        return Keep("a learned scalar of the model's own design")
+    return None
+
+
+def _gain(slot: Slot) -> Choice | Keep:
+    if not slot.settings.get("norm"):
+        return Keep("a learned multiplier that belongs to no norm (such as LayerScale): the model's own design")
+    offset = float(slot.settings.get("offset", 0.0))
+    if offset:
+        return Choice(Constant(1 - offset), f"gain of a norm that multiplies by {offset:g} + w: {1 - offset:g}")
+    return Choice(Ones(), "gain of a norm: 1")
+
+
+def filled(slot: Slot, initializer: Initializer) -> Initializer:
+    """``initializer`` for a tensor that may pack several maps: each block of a matrix law becomes its own matrix.
+
+    A law of independent entries needs no blocks, since the fans of a packed slot are those of one block.
+    """
+    assert slot.fans is not None
+    if not slot.parts or initializer.law(slot.fans) is not None:
+        return initializer
+    return Blocks(slot.parts[0].axis, [(part.name, part.stop - part.start, initializer) for part in slot.parts])
+
+
+def fan(slot: Slot, which: str = "fan_in") -> str:
+    """ "fan_in 512" for a reason."""
+    assert slot.fans is not None
+    value = getattr(slot.fans, which)
+    packed = f" (of each of {len(slot.parts)} packed maps)" if len(slot.parts) > 1 and which == "fan_in" else ""
+    return f"{which} {value:g}{packed}"
+
+
+def activation(slot: Slot) -> Activation | Gated | None:
+    """The registered activation that follows a slot; None where none follows or it is not registered."""
+    if slot.nonlinearity is None or slot.nonlinearity == "linear":
+        return None
+    return of_op(slot.nonlinearity, slot.nonlinearity_args)
+
+
+REGISTRY: Registry[type[Scheme]] = Registry("scheme")

@@ -1,0 +1,216 @@
+"""auto: to each place what its use asks for."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from fanin import theory
+from fanin.errors import InputError
+from fanin.initializers import (
+    Blocks,
+    Constant,
+    GlorotLogistic,
+    GlorotUniform,
+    HeNormal,
+    LecunNormal,
+    Normal,
+    Orthogonal,
+    VarianceScaling,
+    Zeros,
+)
+from fanin.initializers._base import number
+from fanin.schemes._base import Choice, Context, Keep, Scheme, activation, fan, filled, usual
+from fanin.schemes._surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from fanin.initializers import Initializer
+    from fanin.slots import Slot
+
+__all__ = ["Auto"]
+
+# Odd (or shifted odd) functions that saturate: any gain above 1 is slowly lost in depth, see _deep below.
+_S_SHAPED = ("tanh", "softsign", "erf", "sin", "hardtanh", "scaled_tanh")
+_LOGISTIC = ("sigmoid", "hardsigmoid")
+_LEAKY = ("leaky_relu", "prelu", "rrelu")
+
+DEEP = 4
+"""Layers without normalization from which the criticality of the chain matters: a tanh chain of gain 1 loses a factor
+1 + 2 q L of its second moment in L layers (Taylor: E tanh² ≈ q − 2q²), about a decade at L = 5 for q = 1."""
+
+HEAD_STD = 0.25
+"""Standard deviation of the first outputs: logits of std s raise the first cross-entropy by about s²/2 = 0.03 nat."""
+
+BIAS_VAR = 0.05
+"""Bias variance of critical S-shaped chains: the point of Schoenholz et al. (2017), q* = 0.57 for tanh."""
+
+
+class Auto(Scheme):
+    """To each place what its use asks for: the gain of the nonlinearity that follows, residual depth, a quiet head.
+
+    Args:
+        head_std: standard deviation of the first outputs, for inputs of unit scale at the head; 0 starts it at zero.
+        residual: "depth" scales the last map of each of N residual branches by 1/√N, so that the stream grows by e^½
+            at most; "zero" starts it at 0 (the block is the identity); "none" leaves it.
+        forget_bias: bias of the LSTM's forget gate.
+
+    Source: He et al., 2015; Glorot & Bengio, 2010; Saxe et al., 2013; Schoenholz et al., 2017; Radford et al., 2019
+    (depth scaling); Gers et al., 2000 (forget bias).
+    """
+
+    name = "auto"
+    title = "to each place what its use asks for: gain of the nonlinearity that follows, residual depth, a quiet head"
+    source = "He et al., 2015; Glorot & Bengio, 2010; Saxe et al., 2013; Schoenholz et al., 2017; Gers et al., 2000"
+
+    def __init__(self, head_std: float = HEAD_STD, residual: str = "depth", forget_bias: float = 1.0) -> None:
+        if residual not in ("depth", "zero", "none"):
+            raise InputError.of("residual", residual, "'depth', 'zero' or 'none'", "scheme 'auto'")
+        self.head_std = number("scheme 'auto'", "head_std", head_std, low=0)
+        self.forget_bias = number("scheme 'auto'", "forget_bias", forget_bias)
+        self.residual = residual
+
+    def choose(self, slot: Slot, context: Context) -> Choice | Keep | None:
+        """See :class:`Scheme`."""
+        if slot.role == "weight":
+            return self.weight(slot, context)
+        if slot.role == "embedding":
+            return self._embedding(slot, context)
+        if slot.role == "bias":
+            return self._bias(slot, context)
+        return usual(slot)
+
+    def weight(self, slot: Slot, context: Context) -> Choice:
+        """See :class:`Scheme`."""
+        around = _around(context)
+        if slot.kind == "recurrent":
+            return _recurrent(slot)
+        if slot.ends_residual:
+            return self._branch_end(slot, around)
+        if _is_quiet_head(slot):
+            return self._head(slot)
+        return _by_nonlinearity(slot, around)
+
+    def _head(self, slot: Slot) -> Choice:
+        if self.head_std == 0:
+            return Choice(Zeros(), "head: zero, so that the first outputs are those of ignorance")
+        law = VarianceScaling(self.head_std**2, "fan_in", "normal")
+        return Choice(
+            filled(slot, law),
+            f"head: {fan(slot)}; outputs of std {self.head_std:g}, so that the first loss is that of ignorance",
+        )
+
+    def _branch_end(self, slot: Slot, around: Surroundings) -> Choice:
+        plain = _by_nonlinearity(slot, around)
+        if slot.name in around.normalized_ends or self.residual == "none":
+            return Choice(plain.initializer, f"{plain.reason}; ends a residual branch behind a norm")
+        if self.residual == "zero":
+            return Choice(Zeros(), "ends a residual branch: zero, so that the block starts as the identity")
+        count, rms = around.branches(slot.name)
+        scale = rms / math.sqrt(count)
+        law = VarianceScaling(scale**2, "fan_in", "normal")
+        stream = f" · {rms:.3g}, the scale of the stream" if rms != 1 else ""
+        reason = f"ends one of {count} residual branches: {fan(slot)}, gain 1/√{count}{stream}"
+        return Choice(filled(slot, law), reason)
+
+    def _embedding(self, slot: Slot, context: Context) -> Choice:
+        around = _around(context)
+        std, reason = around.embedding_std(slot, self.head_std or HEAD_STD)
+        return Choice(Normal(std=std), reason)
+
+    def _bias(self, slot: Slot, context: Context) -> Choice:
+        if slot.settings.get("cell") == "LSTM":
+            return self._lstm_bias(slot)
+        weight = context.weight_of(slot)
+        if weight is not None and weight.role == "weight" and not (weight.ends_residual or _is_quiet_head(weight)):
+            point = _deep(weight, _around(context))
+            if point is not None and point.bias_var > 0:
+                std = math.sqrt(point.bias_var)
+                return Choice(Normal(std=std), f"critical chain of {weight.nonlinearity}: σ_b² = {point.bias_var:.4g}")
+        return Choice(Zeros(), "bias: 0")
+
+    def _lstm_bias(self, slot: Slot) -> Choice:
+        if slot.settings["side"] == "recurrent":
+            return Choice(Zeros(), "torch adds both biases: this one 0")
+        parts = [
+            (part.name, part.stop - part.start, Constant(self.forget_bias) if part.name == "f" else Zeros())
+            for part in slot.parts
+        ]
+        return Choice(Blocks(0, parts), f"forget gate {self.forget_bias:g}, so that the cell remembers; other gates 0")
+
+
+def _around(context: Context) -> Surroundings:
+    if "surroundings" not in context.memo:
+        context.memo["surroundings"] = Surroundings(context.slots, context.graph)
+    return context.memo["surroundings"]  # type: ignore[no-any-return]
+
+
+def _is_quiet_head(slot: Slot) -> bool:
+    return slot.is_head and not slot.normalized and slot.nonlinearity in (None, "linear", "softmax", "log_softmax")
+
+
+def _recurrent(slot: Slot) -> Choice:
+    side = slot.settings.get("side")
+    if side == "recurrent":
+        each = "one orthogonal matrix for each gate" if len(slot.parts) > 1 else "orthogonal"
+        return Choice(filled(slot, Orthogonal()), f"recurrent: {each}, so that the state keeps its length over time")
+    if side == "input":
+        return Choice(GlorotUniform(), f"into the gates: Glorot, {fan(slot)}, {fan(slot, 'fan_out')}")
+    return Choice(LecunNormal(), f"projection of the state: LeCun, {fan(slot)}")
+
+
+def _by_nonlinearity(slot: Slot, around: Surroundings) -> Choice:
+    follows = slot.nonlinearity
+    point = _deep(slot, around)
+    if point is not None:
+        law = VarianceScaling(point.weight_var, "fan_in", "normal")
+        reason = (
+            f"{fan(slot)}, {follows} follows in a chain of {around.depth(slot.name)} without norm: critical point "
+            f"σ_w² = {point.weight_var:.4g}, σ_b² = {point.bias_var:.4g}"
+        )
+        return Choice(filled(slot, law), reason)
+    if follows in (None, "linear", "softmax", "log_softmax"):
+        what = "no nonlinearity follows" if follows in (None, "linear") else f"{follows} follows"
+        return Choice(filled(slot, LecunNormal()), f"LeCun: {fan(slot)}, {what}; gain 1")
+    if follows in _S_SHAPED:
+        return Choice(
+            filled(slot, GlorotUniform()),
+            f"Glorot: {fan(slot)}, {fan(slot, 'fan_out')}, {follows} follows: slope 1 at 0 passes both directions",
+        )
+    if follows in _LOGISTIC:
+        if around.feeds_map(slot.name):
+            return Choice(
+                filled(slot, GlorotLogistic()), f"4 × Glorot: {fan(slot)}, {follows} follows, whose slope at 0 is 1/4"
+            )
+        return Choice(
+            filled(slot, GlorotUniform()), f"Glorot: {fan(slot)}, {follows} follows as a gate, to start half open"
+        )
+    return _gain(slot)
+
+
+def _gain(slot: Slot) -> Choice:
+    follows, found = slot.nonlinearity, activation(slot)
+    if found is None:
+        reason = f"LeCun: {fan(slot)}; no gain is known for {follows}, which follows; gain 1"
+        return Choice(filled(slot, LecunNormal()), reason)
+    if found.name in ("relu", *_LEAKY):
+        slope = next(iter(found.parameters.values()), 0.0) if found.name in ("leaky_relu", "prelu") else 0.0
+        if found.name != "rrelu":
+            law: Initializer = HeNormal(slope)
+            gain = "√2" if slope == 0 else f"{math.sqrt(2 / (1 + slope**2)):.4g}"
+            return Choice(filled(slot, law), f"He: {fan(slot)}, {found} follows; gain {gain}")
+    value = theory.gain(found)
+    law = VarianceScaling(value**2, "fan_in", "normal")
+    return Choice(filled(slot, law), f"{fan(slot)}, {found} follows; its exact gain (E f²)^-½ = {value:.6g}")
+
+
+def _deep(slot: Slot, around: Surroundings) -> theory.Critical | None:
+    """The critical point of a long chain without norm, for functions that no gain alone keeps steady in depth."""
+    if slot.normalized or slot.parts or slot.is_head or around.depth(slot.name) <= DEEP:
+        return None
+    found = activation(slot)
+    if found is None or found.name in ("relu", "relu6", "linear", "selu", *_LEAKY, *_LOGISTIC):
+        return None
+    try:
+        return theory.critical(found, bias_var=BIAS_VAR) if slot.nonlinearity in _S_SHAPED else theory.critical(found)
+    except InputError:  # no usable point: the plain gain is the best there is
+        return None
