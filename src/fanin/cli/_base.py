@@ -34,7 +34,7 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 INPUT_HELP = """\
 what one sample looks like: [NAME=]SHAPE[:KIND]. SHAPE is 784 or 3x224x224; KIND is normal (the default: zero mean, unit
 variance), uniform (in [0, 1)), ones, or ids=N (integers below N: token ids). Repeat it for several arguments; NAME=
-passes one by keyword. Examples: 3x224x224 · 128:ids=50257 · input_ids=128:ids=30522"""
+passes one by keyword. Examples: 3x224x224; 128:ids=50257; input_ids=128:ids=30522"""
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

@@ -78,16 +78,15 @@ def _inferred(model: nn.Module, arguments: argparse.Namespace) -> Batch:
     tried, failure = [], None
     for spec in _guesses(layer):
         inputs = make_inputs([spec], size, arguments.seed)
-        failure = _runs(model, inputs[:2])
-        if failure is None:
+        error = _runs(model, inputs[:2])
+        if error is None:
+            values = " (normal values)" if spec.kind == "normal" else ""
             remark(
-                f"no --input or --data: {size} random samples of {spec} (normal values), as the first layer, "
-                f"{name!r} ({type(layer).__name__}), suggests"
-                if spec.kind == "normal"
-                else f"no --input or --data: {size} random samples of {spec}, as the first layer, {name!r} "
+                f"no --input or --data: {size} random samples of {spec}{values}, as the first layer, {name!r} "
                 f"({type(layer).__name__}), suggests"
             )
             return Batch(inputs, _target(arguments, size), f"{size} random samples of {spec}")
+        failure = failure or error  # of the likeliest guess
         tried.append(str(spec))
     raise InputError(
         f"what {type(model).__name__} takes could not be inferred from its first layer, {name!r} "

@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     command = ""
+    if hasattr(sys.stdout, "reconfigure"):  # a character that the encoding lacks is no reason to stop
+        sys.stdout.reconfigure(errors="replace")
     try:
         try:
             arguments = parser().parse_args(argv)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
 __all__ = ["add_arguments", "run"]
 
@@ -32,12 +33,33 @@ def run(arguments: argparse.Namespace) -> None:
         if index:
             screen.print()
         screen.rule(f"{rule.code} {rule.name} ({rule.severity})")
-        for line in rule.explanation().splitlines():
-            text = screen.text(line)
-            if line.endswith(":") and not line.startswith(" "):
-                text.stylize("bold")
-            screen.print(text, hang=len(line) - len(line.lstrip()))
+        for text, hang in _flowed(rule.explanation()):
+            line = screen.text(text)
+            if hang == 0 and text.endswith(":"):
+                line.stylize("bold")
+            screen.print(line, indent=hang)
         if rule.thresholds:
             screen.print()
             defaults = ", ".join(f"{rule.code}.{name} = {value:g}" for name, value in rule.thresholds.items())
             screen.print(f"Defaults: {defaults}")
+
+
+def _flowed(page: str) -> Iterator[tuple[str, int]]:
+    """Paragraphs as (text, indent): lines are joined so that they wrap at the screen's width, code is left as it is."""
+    paragraph: list[str] = []
+    indent, code = 0, False
+    for line in [*page.rstrip().splitlines(), ""]:
+        text = line.strip()
+        here = len(line) - len(line.lstrip())
+        heading = here == 0 and text.endswith(":")
+        if paragraph and (not text or heading or code or here != indent or text.startswith(("- ", "* "))):
+            yield " ".join(paragraph), indent
+            paragraph = []
+        if not text:
+            yield "", 0
+            continue
+        if heading:
+            code = text == "Example:"
+            yield text, 0
+            continue
+        paragraph, indent = [*paragraph, text], here

@@ -1,6 +1,6 @@
-"""The exact gain of an activation: weights of standard deviation gain/√fan_in keep a signal steady through it.
+"""The exact gain of an activation: weights of standard deviation gain/sqrt(fan_in) keep a signal steady.
 
-Prints three gains: of the second moment (keeps E x², what He's √2 does for ReLU), of the variance (where the mean is
+Prints three gains: of the second moment (what He's sqrt(2) keeps for ReLU), of the variance (where the mean is
 subtracted), and backward (keeps gradients; use it with fan_out). Without a name it lists all that are known.
 
   fanin gain gelu
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import argparse
 
+    from fanin.theory import GainKind
+
 __all__ = ["add_arguments", "run"]
 
-_KINDS = ("second_moment", "variance", "backward")
+_KINDS: tuple[GainKind, ...] = ("second_moment", "variance", "backward")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -36,16 +36,14 @@ def run(arguments: argparse.Namespace) -> None:
     screen = Screen()
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("name", no_wrap=True)
-    table.add_column("formula", overflow="fold", ratio=3)
+    table.add_column("formula, source", overflow="fold")
     table.add_column("mean", justify="right", no_wrap=True)
     table.add_column("std", justify="right", no_wrap=True)
-    table.add_column("source", overflow="fold", ratio=2)
     for entry in entries:
         table.add_row(
             screen.text(entry["name"], "bold"),
-            screen.text(entry["formula"]),
+            screen.text(entry["formula"] + "\n") + screen.text(entry["source"], "dim"),
             *(screen.text("-" if entry[key] is None else f"{entry[key]:.4g}") for key in ("mean", "std")),
-            screen.text(entry["source"], "dim"),
         )
     screen.print(table)
     screen.print()

@@ -43,10 +43,4 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _entry(name: str, scheme: Any) -> dict[str, str]:
-    import inspect
-
-    text = inspect.cleandoc(scheme.__doc__ or "")
-    source = getattr(scheme, "source", "") or next(
-        (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("Source:")), ""
-    )
-    return {"name": name, "title": text.partition("\n")[0], "source": source}
+    return {"name": name, "title": scheme.title, "source": scheme.source}

@@ -1,8 +1,11 @@
 """Report: draws records and decides nothing. It never imports torch."""
 
 from fanin.report._chart import line_chart as line_chart
+from fanin.report._glyphs import decades as decades
+from fanin.report._glyphs import dot as dot
 from fanin.report._glyphs import number as number
 from fanin.report._glyphs import sparkline as sparkline
+from fanin.report._glyphs import spread as spread
 from fanin.report._places import Place as Place
 from fanin.report._places import places as places
 from fanin.report._recipe_table import show_recipe as show_recipe
@@ -15,11 +18,14 @@ __all__ = [
     "Place",
     "Report",
     "Screen",
+    "decades",
+    "dot",
     "line_chart",
     "number",
     "places",
     "show_recipe",
     "show_report",
     "sparkline",
+    "spread",
     "verdict",
 ]

@@ -1,0 +1,41 @@
+"""The demo: two acts, each computed here and now; what they conclude is read off the numbers."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from fanin.cli import _story_five, _story_thirty
+
+if TYPE_CHECKING:
+    from fanin.report import Screen
+
+__all__ = ["play"]
+
+
+def play(screen: Screen, seed: int = 0) -> None:
+    """Run and print everything.
+
+    Args:
+        screen: where to print.
+        seed: of every random number in it.
+    """
+    started = time.perf_counter()
+    screen.print(screen.text("fanin: how a network starts decides whether it learns", "bold"))
+    screen.print(
+        screen.text(f"Every number below is computed now, on this machine (seed {seed}); nothing is downloaded.", "dim")
+    )
+    screen.print()
+    _story_five.play(screen, seed)
+    screen.print()
+    _story_thirty.play(screen, seed)
+    screen.print()
+    screen.rule("Your model")
+    for command, what in (
+        ("fanin check model.py:make_model", "what is wrong with its start, where, and what to do"),
+        ("fanin init model.py:make_model --out w.safetensors", "plan, write and save a better one"),
+        ("fanin.init_(model, x)", "the same in your script, in one line"),
+    ):
+        screen.print(screen.text(f"{command}", "bold cyan") + screen.text(f"   {what}", "dim"), indent=2, hang=4)
+    screen.print()
+    screen.print(screen.text(f"{time.perf_counter() - started:.0f} seconds.", "dim"))
