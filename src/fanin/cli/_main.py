@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "main", "parser"]
 
-COMMANDS = ("check", "plan", "init", "rules", "explain", "schemes", "initializers", "gain", "demo")
-
 _EPILOG = """\
 exit codes: 0 nothing wrong, 1 a finding of severity error, 2 the command line, the data or the model could not be
 used (the message says why), 3 a fault of fanin itself, 130 interrupted.
@@ -29,24 +27,23 @@ start here: fanin demo
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+def run(argv: Sequence[str] | None, names: Sequence[str]) -> int:
+    """Run one of the commands ``names`` and return the exit code; nothing is raised but what Python itself cannot hold.
 
     Args:
-        argv: arguments without the program's name; those of the process by default.
-
-    Returns:
-        The exit code.
+        argv: arguments without the program's name; those of the process where None.
+        names: modules of ``fanin.cli``.
     """
     command = ""
     if hasattr(sys.stdout, "reconfigure"):  # a character that the encoding lacks is no reason to stop
         sys.stdout.reconfigure(errors="replace")
     try:
         try:
-            arguments = parser().parse_args(argv)
+            root = parser(names)
+            arguments = root.parse_args(argv)
             command = arguments.command or ""
             if not command:
-                parser().print_help()
+                root.print_help()
                 return USAGE
             return int(arguments.run(arguments) or OK)
         finally:
@@ -71,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return CRASHED
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+def parser(names: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of the commands ``names``."""
     from fanin import __version__
 
     root = argparse.ArgumentParser(
@@ -83,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"fanin {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for name in COMMANDS:
+    for name in names:
         module = importlib.import_module(f"fanin.cli.{name}")
         summary, _, details = inspect.cleandoc(module.__doc__ or "").partition("\n")
         child = commands.add_parser(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from fanin.cli import _story_five, _story_thirty
+from fanin.cli._story_five import play as play_five
+from fanin.cli._story_thirty import play as play_thirty
 
 if TYPE_CHECKING:
     from fanin.report import Screen
@@ -26,9 +27,9 @@ def play(screen: Screen, seed: int = 0) -> None:
         screen.text(f"Every number below is computed now, on this machine (seed {seed}); nothing is downloaded.", "dim")
     )
     screen.print()
-    _story_five.play(screen, seed)
+    play_five(screen, seed)
     screen.print()
-    _story_thirty.play(screen, seed)
+    play_thirty(screen, seed)
     screen.print()
     screen.rule("Your model")
     for command, what in (
