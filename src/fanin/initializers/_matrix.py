@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fanin.fans import Fans
 
-__all__ = ["MatrixLaw", "Stack", "haar", "stack"]
+__all__ = ["MatrixLaw", "Stack", "haar", "of_pattern", "stack"]
 
 BLOCK = 128
 """Reflectors applied per matrix product: wide enough for GEMM, small beside the matrices worth the trouble."""
@@ -112,6 +112,23 @@ class MatrixLaw(Initializer):
     def matrices(self, key: Key, place: Stack) -> np.ndarray:
         """The float32 matrices, (count, rows, cols); never asked for an empty tensor."""
 
+    @abstractmethod
+    def moments(self, place: Stack) -> tuple[float, float, float, float]:
+        """Mean, std, smallest and largest value of an entry; never asked for an empty tensor."""
+
+    def mean(self, fans: Fans, shape: Sequence[int] | None = None) -> float:
+        return self._moments(fans, shape)[0]
+
+    def std(self, fans: Fans, shape: Sequence[int] | None = None) -> float:
+        return self._moments(fans, shape)[1]
+
+    def support(self, fans: Fans, shape: Sequence[int] | None = None) -> tuple[float, float]:
+        return self._moments(fans, shape)[2:]
+
+    def _moments(self, fans: Fans, shape: Sequence[int] | None) -> tuple[float, float, float, float]:
+        place = self.place(fans, shape)
+        return self.moments(place) if place.count * place.rows * place.cols else (0.0, 0.0, 0.0, 0.0)
+
     def check(self, place: Stack) -> None:
         """Raise an InputError where the matrices have a form that this initializer cannot take."""
 
@@ -140,6 +157,13 @@ class MatrixLaw(Initializer):
             raise InputError(f"{name}: the moments of such a tensor depend on its shape; pass shape=.")
         rows, inputs = int(fans.fan_out), int(fans.fan_in)
         return Stack((rows, inputs), (rows, inputs), (0, 1), 1, rows, inputs, 1, 0)
+
+
+def of_pattern(size: int, hits: int, value: float) -> tuple[float, float, float, float]:
+    """Moments of ``size`` entries of which ``hits`` are ``value`` and the others 0."""
+    share = hits / size
+    low, high = sorted((0.0, value)) if hits < size else (value, value)
+    return value * share, abs(value) * math.sqrt(share * (1 - share)), low, high
 
 
 def haar(key: Key, count: int, rows: int, cols: int, start: int = 0) -> np.ndarray:
@@ -191,7 +215,7 @@ def _reflect(V: torch.Tensor) -> torch.Tensor:
         top = panel[:, : last - first].tril_()
         heads = top.diagonal(dim1=1, dim2=2)
         # A head of exactly 0 has no sign; the last reflector of a square matrix would even be the zero vector.
-        heads.masked_fill_(heads == 0, 1e-30)
+        heads.masked_fill_(heads == 0, 1e-15)
         sign = signs[:, first:last] = torch.sign(heads)
         gram = panel.mT @ panel
         squares = gram.diagonal(dim1=1, dim2=2)

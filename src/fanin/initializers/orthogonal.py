@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fanin.fans import Fans, conv, conv_transpose, experts, linear
+from fanin.fans import conv, conv_transpose, experts, linear
 from fanin.initializers._base import Example, number
 from fanin.initializers._matrix import MatrixLaw, Stack, haar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from fanin.keys import Key
 
@@ -63,12 +63,6 @@ class Orthogonal(MatrixLaw):
         drawn *= np.float32(self.config["gain"])
         return drawn
 
-    def mean(self, fans: Fans, shape: Sequence[int] | None = None) -> float:
-        return 0.0
-
-    def std(self, fans: Fans, shape: Sequence[int] | None = None) -> float:
-        place = self.place(fans, shape)
-        return float(self.config["gain"]) / math.sqrt(max(place.rows, place.cols, 1))
-
-    def support(self, fans: Fans, shape: Sequence[int] | None = None) -> tuple[float, float]:
-        return -self.config["gain"], self.config["gain"]
+    def moments(self, place: Stack) -> tuple[float, float, float, float]:
+        gain = float(self.config["gain"])
+        return 0.0, gain / math.sqrt(max(place.rows, place.cols)), -gain, gain
