@@ -40,7 +40,20 @@ if TYPE_CHECKING:
     from fanin.report import Report as Report
     from fanin.trace import trace as trace
 
-_MODULES = ("checks", "data", "errors", "fans", "initializers", "keys", "nn", "schemes", "slots", "theory", "trace", "materialize")
+_MODULES = (
+    "checks",
+    "data",
+    "errors",
+    "fans",
+    "initializers",
+    "keys",
+    "nn",
+    "schemes",
+    "slots",
+    "theory",
+    "trace",
+    "materialize",
+)
 _NAMES = {
     "Finding": "fanin.checks",
     "Initializer": "fanin.initializers",

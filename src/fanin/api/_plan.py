@@ -16,9 +16,7 @@ from fanin.trace import trace as run_trace
 __all__ = ["init_", "plan"]
 
 
-def plan(
-    model: nn.Module, inputs: Any = None, target: Any = None, *, scheme: str = "auto", **options: Any
-) -> Recipe:
+def plan(model: nn.Module, inputs: Any = None, target: Any = None, *, scheme: str = "auto", **options: Any) -> Recipe:
     """Decide what each parameter should start as, and say why; nothing is written.
 
     Args:

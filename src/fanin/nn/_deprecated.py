@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-
 from fanin.nn import _matrix, _scaled, _simple
 
 __all__ = [

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from fanin.fans import Fans, linear
 from fanin.initializers import Initializer
 from fanin.keys import Key, Law, sample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from fanin.fans import Fans
+    from fanin.initializers._base import Example
 
 __all__ = ["TruncatedInterval"]
 
@@ -28,6 +29,10 @@ class TruncatedInterval(Initializer):
 
     def __init__(self, mean: float, stddev: float, low: float, high: float) -> None:
         super().__init__(mean=float(mean), stddev=float(stddev), low=float(low), high=float(high))
+
+    @classmethod
+    def examples(cls) -> Iterator[Example]:
+        yield cls(0.0, 1.0, 0.5, 2.0), (80, 90), linear((80, 90))
 
     def _bounds(self) -> tuple[float, float]:
         c = self.config
@@ -58,7 +63,8 @@ class TruncatedInterval(Initializer):
         z = torch.special.ndtri(lowest + (u + 2.0**-25) * (highest - lowest)).clamp(alpha, beta)
         values = self.config["mean"] + self.config["stddev"] * (-z if flipped else z)
         values = values.clamp(self.config["low"], self.config["high"])
-        return values.float().reshape(tuple(shape)).numpy()
+        drawn: np.ndarray = values.float().reshape(tuple(shape)).numpy()
+        return drawn
 
 
 def _pdf(x: float) -> float:

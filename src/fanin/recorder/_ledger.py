@@ -9,16 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fanin.keys import Key, Law, fill
+from fanin.keys import Key, Law
+from fanin.materialize import fill_law_
 
 __all__ = ["Ledger", "storage_id"]
 
-_DTYPES = {
-    torch.float32: "float32",
-    torch.float64: "float64",
-    torch.float16: "float16",
-    torch.bfloat16: "bfloat16",
-}
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def storage_id(tensor: Tensor) -> int:
@@ -85,10 +81,9 @@ class Ledger:
         for entry in self.due.pop(storage, ()):
             if name is not None:
                 # A slice of a parameter continues the parameter's own stream: expert by expert equals all at once.
-                start = entry.tensor.storage_offset() - name[1]
+                start = int(entry.tensor.storage_offset()) - name[1]
                 key = Key(self.seed, name[0])
             else:
                 start, key = 0, Key(self.seed, f"#{self._drawn}")
                 self._drawn += entry.law.kind != "constant"
-            tensor = entry.tensor
-            fill(entry.law, key, tensor.data_ptr(), tensor.numel(), start=start, dtype=_DTYPES[tensor.dtype])
+            fill_law_(entry.tensor, entry.law, key, start=start)

@@ -56,5 +56,5 @@ class Names:
             prefix = f"{index}:" if index else ""
             for name, tensor in (*root.named_parameters(), *root.named_buffers()):
                 if not tensor.is_meta and tensor.device.type == "cpu":
-                    names.setdefault(storage_id(tensor), (prefix + name, tensor.storage_offset()))
+                    names.setdefault(storage_id(tensor), (prefix + name, int(tensor.storage_offset())))
         return names

@@ -23,9 +23,7 @@ def test_every_name_and_signature_of_torch(name: str) -> None:
     theirs, ours = inspect.signature(getattr(init, name)), inspect.signature(getattr(nn, name))
     if not name.endswith("_") and name != "calculate_gain":
         return  # torch's deprecated names take (*args, **kwargs); calling them is tested below
-    for (their_name, their), (our_name, our) in zip(
-        theirs.parameters.items(), ours.parameters.items(), strict=False
-    ):
+    for (their_name, their), (our_name, our) in zip(theirs.parameters.items(), ours.parameters.items(), strict=False):
         assert (their_name, their.default, their.kind) == (our_name, our.default, our.kind)
     extra = list(ours.parameters.values())[len(theirs.parameters) :]
     assert len(ours.parameters) >= len(theirs.parameters)
@@ -127,7 +125,7 @@ def test_asymmetric_truncation(a: float, b: float) -> None:
     assert w.min() >= a - 1e-6
     assert w.max() <= b + 1e-6
     assert stats.kstest(w, stats.truncnorm(a, b).cdf).pvalue > 1e-3
-    assert stats.kstest(w, stats.truncnorm(a - 0.3, b).cdf).pvalue < 1e-3
+    assert stats.kstest(w * 1.02, stats.truncnorm(a, b).cdf).pvalue < 1e-3  # the test would see 2 % of scale
 
 
 @pytest.mark.parametrize("name", ["linear", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"])
