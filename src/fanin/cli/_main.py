@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-__all__ = ["COMMANDS", "main", "parser"]
+__all__ = ["parser", "run"]
 
 _EPILOG = """\
 exit codes: 0 nothing wrong, 1 a finding of severity error, 2 the command line, the data or the model could not be
