@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fanin.slots import Slots
     from fanin.trace import Trace
 
-__all__ = ["REGISTRY", "Evidence", "Requirement", "Rule", "rules"]
+__all__ = ["REGISTRY", "Evidence", "Requirement", "Rule", "Skip", "rules"]
 
 Requirement = Literal["parameters", "slots", "forward", "backward", "loss", "target", "predicted"]
 
@@ -36,6 +36,7 @@ class Evidence:
         predicted: signals predicted by theory, or None.
         optimizer: the optimizer the user means to train with, or None.
         notes: why something is missing, by requirement.
+        loss: the loss callable the user gave, for rules that take gradient steps on a copy; None for the default.
     """
 
     model: torch.nn.Module
@@ -45,6 +46,7 @@ class Evidence:
     predicted: Signals | None = None
     optimizer: Any = None
     notes: Mapping[str, str] = field(default_factory=dict)
+    loss: Any = None
 
     def missing(self, requirement: Requirement) -> str | None:
         """The reason why a requirement is not met, or None where it is."""
@@ -72,6 +74,10 @@ _WHY_MISSING = {
     "target": "no target was given",
     "predicted": "nothing was predicted",
 }
+
+
+class Skip(Exception):
+    """Raised by a rule that finds while reading that its evidence is not there; the text is the reason."""
 
 
 class Rule(ABC):

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fanin.checks._base import Evidence, Rule, rules
+from fanin.checks._base import Evidence, Rule, Skip, rules
 from fanin.checks._finding import Finding, Outcome
 from fanin.errors import FaninError, InputError, UnknownNameError
 
@@ -63,6 +63,9 @@ def run(
         in_force = {**rule.thresholds, **overrides.get(rule.code, {})}
         try:
             found = joined(rule().check(evidence, in_force))
+        except Skip as reason:
+            outcomes.append(Outcome(rule.code, "skipped", str(reason)))
+            continue
         except Exception as error:  # reported below: one broken rule must not hide what the others found
             crashes.append((rule, error))
             continue
@@ -100,10 +103,10 @@ def limits(thresholds: Mapping[str, float]) -> dict[str, dict[str, float]]:
 
 
 def joined(found: Iterable[Finding]) -> list[Finding]:
-    """One finding for each (category, severity, fix): the first keeps the text, the others' places join ``also``."""
+    """One finding for each category, severity and fix: the first keeps its text, the places of the others join it."""
     table: dict[tuple[Any, ...], Finding] = {}
     for finding in found:
-        key = (finding.code, finding.category, finding.severity, finding.fix)
+        key = (finding.code, finding.category, finding.severity, finding.fix.replace(finding.where, "*"))
         first = table.get(key)
         if first is None:
             table[key] = finding

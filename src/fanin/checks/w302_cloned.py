@@ -86,6 +86,11 @@ class Cloned(Rule):
             return None
         groups = equal_rows(matrix)
         repeated = sum(map(len, groups))
+        gradient = None if evidence.trace is None else evidence.trace.gradients.get(name)
+        if groups and gradient is not None and gradient.shape == tensor.shape:
+            first = rows(gradient, slot).flatten(0, 1)[groups[0][:2]]
+            if bool(first.any()) and equal_rows(first):  # equal gradients too: they stay equal, which W301 says
+                return None
         if repeated < share * matrix.shape[0] or not groups or _icnr(evidence, name, groups, matrix.shape[0]):
             return None
         return self.finding(

@@ -1,0 +1,171 @@
+"""Which loss was measured, and what it would be for somebody who knows nothing. Torch is imported only when asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from fanin.checks._base import Skip
+
+if TYPE_CHECKING:
+    import torch
+
+    from fanin.checks._base import Evidence
+    from fanin.trace import Trace
+
+__all__ = ["Reading", "head_bias", "head_weight", "read"]
+
+_TOLERANCE = 0.02
+"""Relative difference within which a recomputed loss is the user's: label smoothing of 0.1 moves it less at the start,
+another reduction, weighting or formula moves it more."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A loss that was recognised by computing it again from output and target.
+
+    Args:
+        kind: the formula: softmax cross-entropy, binary cross-entropy or mean squared error.
+        loss: its mean over all targets, in nats (or squared target units).
+        uniform: the loss of an answer that knows neither input nor frequencies: ln C, ln 2, the target's mean square.
+        prior: the loss of the best constant answer: the entropy of the class frequencies, the target's variance.
+        count: number of targets.
+        classes: number of classes (1 for mse).
+        rare: number of targets of the rarest class that occurs (0 for mse).
+        rate: share of positives for binary targets, the mean for mse, else NaN.
+        exact: False where the user's loss is another one and this stands in for it.
+    """
+
+    kind: Literal["cross_entropy", "bce", "mse"]
+    loss: float
+    uniform: float
+    prior: float
+    count: int
+    classes: int = 1
+    rare: int = 0
+    rate: float = math.nan
+    exact: bool = True
+
+
+def read(evidence: Evidence) -> Reading:
+    """Recognise the loss.
+
+    Raises:
+        Skip: where output and target are no tensors that fit each other, or the loss is another one.
+    """
+    import torch
+
+    trace = evidence.trace
+    assert trace is not None
+    output, target = _tensor(trace.output), trace.target
+    if output is None or not isinstance(target, torch.Tensor) or target.is_meta:
+        raise Skip("the output or the target is not a tensor")
+    output, target = output.detach(), target.detach()
+    if not bool(torch.isfinite(output).all()):
+        raise Skip("the output is not finite")
+    if target.is_complex() or output.is_complex() or target.numel() == 0:
+        raise Skip("the target is complex or empty")
+    if not target.is_floating_point() and target.shape != output.shape:
+        return _cross_entropy(trace, output, target)
+    if target.shape != output.shape:
+        if target.numel() != output.numel():
+            raise Skip(f"output {tuple(output.shape)} and target {tuple(target.shape)} differ in shape")
+        target = target.reshape(output.shape)
+    return _elementwise(trace, output.double(), target.double())
+
+
+def _cross_entropy(trace: Trace, output: torch.Tensor, target: torch.Tensor) -> Reading:
+    import torch
+    from torch.nn import functional
+
+    if output.shape[:-1] == target.shape:
+        logits = output.reshape(-1, output.shape[-1])
+    elif output.dim() >= 2 and output.shape[:1] + output.shape[2:] == target.shape:
+        logits = output.movedim(1, -1).reshape(-1, output.shape[1])
+    else:
+        raise Skip(f"output {tuple(output.shape)} and class targets {tuple(target.shape)} do not fit")
+    labels, classes = target.reshape(-1), logits.shape[1]
+    kept = (labels >= 0) & (labels < classes)
+    labels, logits = labels[kept].long(), logits[kept].double()
+    if labels.numel() == 0 or classes < 2:
+        raise Skip("no class target in range")
+    loss = float(functional.cross_entropy(logits, labels))
+    if not _is(trace, "cross_entropy", loss, labels.numel()):
+        raise Skip("the loss is not the cross-entropy of the output")
+    counts = torch.bincount(labels, minlength=classes)
+    counts = counts[counts > 0]
+    shares = counts.double() / counts.sum()
+    prior = float(-(shares * shares.log()).sum())
+    return Reading("cross_entropy", loss, math.log(classes), prior, labels.numel(), classes, int(counts.min()))
+
+
+def _elementwise(trace: Trace, output: torch.Tensor, target: torch.Tensor) -> Reading:
+    count = target.numel()
+    squared = float((output - target).square().mean())
+    if _is(trace, "mse", squared, count):
+        mean = float(target.mean())
+        variance = float(target.var(correction=0))
+        return Reading("mse", squared, float(target.square().mean()), variance, count, rate=mean)
+    if float(target.min()) < 0 or float(target.max()) > 1:
+        raise Skip("the loss is neither mean squared error nor binary cross-entropy of the output")
+    return _binary(trace, output, target)
+
+
+def _binary(trace: Trace, output: torch.Tensor, target: torch.Tensor) -> Reading:
+    from torch.nn import functional
+
+    count = target.numel()
+    losses = [float(functional.binary_cross_entropy_with_logits(output, target))]
+    if float(output.min()) >= 0 and float(output.max()) <= 1:
+        losses.insert(0, float(functional.binary_cross_entropy(output, target)))
+    known = [loss for loss in losses if _is(trace, "bce", loss, count)]
+    binary = bool(((target == 0) | (target == 1)).all())
+    if not known and not binary:
+        raise Skip("the loss is neither mean squared error nor binary cross-entropy of the output")
+    rate = float(target.mean())
+    prior = -sum(p * math.log(p) for p in (rate, 1 - rate) if p > 0)
+    rare = int(min(target.sum(), count - target.sum()))
+    loss = known[0] if known else losses[0]
+    return Reading("bce", loss, math.log(2), prior, count, 2, rare, rate, exact=bool(known))
+
+
+def _is(trace: Trace, kind: str, value: float, count: int) -> bool:
+    if trace.loss_kind == kind:
+        return True
+    if trace.loss is None or trace.loss_kind != "custom":
+        return False
+    return any(abs(trace.loss - v) <= _TOLERANCE * max(abs(v), 1e-3) for v in (value, value * count))
+
+
+def _tensor(value: Any) -> torch.Tensor | None:
+    """The output if it is one floating tensor, or holds exactly one."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return value if value.is_floating_point() and not value.is_meta else None
+    entries = list(value.values()) if isinstance(value, Mapping) else value
+    if isinstance(entries, (tuple, list)):
+        tensors = [t for t in entries if isinstance(t, torch.Tensor) and t.is_floating_point()]
+        return tensors[0] if len(tensors) == 1 else None
+    return None
+
+
+def head_weight(evidence: Evidence) -> str | None:
+    """Name of the weight whose output leaves the network, or None where it has none."""
+    from fanin.checks._path import head_of, weight_of
+
+    assert evidence.trace is not None
+    head = head_of(evidence.trace)
+    return None if head is None else weight_of(head)
+
+
+def head_bias(evidence: Evidence) -> str | None:
+    """Name of the bias of that op, or None where it has none."""
+    from fanin.checks._path import head_of
+
+    assert evidence.trace is not None
+    head = head_of(evidence.trace)
+    use = None if head is None else head.param("bias")
+    return None if use is None else use.name

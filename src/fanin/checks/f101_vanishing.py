@@ -1,0 +1,138 @@
+"""F101: the signal vanishes with depth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fanin.checks._base import Evidence, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fanin.checks._finding import Finding
+    from fanin.checks._path import Segment, Step
+    from fanin.trace import Trace
+
+
+class Vanishing(Rule):
+    """What tells samples apart shrinks from layer to layer.
+
+    What it sees:
+        Along the chain of ops that carries the signal (through each sum on the stronger side, so residual branches,
+        zero-initialised gates and LayerScale do not count) the std over samples, rms · sqrt(1 − sample correlation).
+        Its change is added up over weights, biases and activations, from one normalization to the next; a stretch that
+        a normalization ends is judged by the share sqrt(1 − correlation) alone, since its size is mended there. The
+        last weight before the output is left out: heads are small on purpose.
+
+    Why it matters:
+        With a factor of 0.41 a layer (default weights, ReLU) 16 layers leave 1e-6 of the input: the output is the
+        biases, every sample looks the same, and the first layers get gradients that small.
+
+    Example:
+        nn.Sequential(*[m for _ in range(16) for m in (nn.Conv2d(24, 24, 3, padding=1), nn.ReLU())])
+
+    What to do:
+        Give each weight the gain that its nonlinearity asks for: ``fanin.init_(model, x)``; or a normalization.
+
+    Thresholds:
+        decades: 2 (powers of ten lost end to end, warning): a fifth of the layers of a 16-layer chain at a factor of
+            0.5; healthy plain networks of 8 layers lose less than one.
+        severe: 3 (powers of ten, error): the first layers learn a thousand times slower than the last.
+        layers: 3 (weights in a row): fewer small weights are a choice, not a decay.
+        share: 1.5 (powers of ten of the sample-dependent share, warning; an error where it passes 2): wide ReLU
+            chains lose 6.7 / depth by themselves (0.8 decades at 40 layers).
+
+    Source:
+        Glorot & Bengio (2010), AISTATS; He, Zhang, Ren & Sun (2015); Schoenholz, Gilmer, Ganguli & Sohl-Dickstein
+        (2017), Deep information propagation, on correlation between samples.
+    """
+
+    code = "F101"
+    name = "signal-vanishes"
+    category = "vanishing"
+    severity = "error"
+    requires = ("forward",)
+    thresholds: ClassVar[Mapping[str, float]] = {"decades": 2, "severe": 3, "layers": 3, "share": 1.5}
+
+    def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
+        from fanin.checks._path import lost_share, paths, segments, steps
+
+        trace = evidence.trace
+        assert trace is not None
+        for path in paths(trace):
+            counted = steps(trace, path)
+            found = False
+            for segment in segments(counted):
+                shrinks = -segment.decades() >= limits["decades"] and segment.layers >= limits["layers"]
+                if shrinks and (not segment.normalized or _below_epsilon(segment)):
+                    found = True
+                    yield self._shrinks(trace, segment, limits)
+            if not found and -lost_share(counted) >= limits["share"]:
+                yield self._swamped(trace, counted)
+
+    def _shrinks(self, trace: Trace, segment: Segment, limits: Mapping[str, float]) -> Finding:
+        decades, layers = -segment.decades(), segment.layers
+        first, last = segment.steps[0], segment.steps[-1]
+        worst = [s for s in segment.steps if s.kind == "map" and -s.decades >= 0.5 * decades / layers]
+        begin = (worst or segment.steps)[0]
+        return self.finding(
+            _name(trace, begin),
+            f"the part of the signal that differs between samples falls by {decades:.1f} powers of ten over {layers} "
+            f"layers (× {10 ** (-decades / layers):.2g} a layer): std {first.before.std:.2g} before "
+            f"{first.node.place}, {last.after.std:.2g} after {last.node.place}.",
+            _FIX,
+            severity="error" if decades >= limits["severe"] else "warning",
+            evidence={"decades": decades, "layers": layers, "factor": 10 ** (-decades / layers)},
+        )
+
+    def _swamped(self, trace: Trace, counted: list[Step]) -> Finding:
+        lost = -sum(step.share_decades for step in counted)
+        begin = next((s for s in counted if s.kind == "map" and s.share_decades < -0.1), counted[0])
+        last = counted[-1]
+        return self.finding(
+            _name(trace, begin),
+            f"samples become indistinguishable: the share of the signal that differs between them falls by {lost:.1f} "
+            f"powers of ten, to {last.after.share:.2g} after {last.node.place}; the rest is the same for every sample.",
+            _FIX,
+            severity="error" if lost >= 2 else "warning",
+            evidence={"decades": lost, "share": last.after.share},
+        )
+
+    @staticmethod
+    def fires() -> dict[str, Any]:
+        return _chain(0.4)
+
+    @staticmethod
+    def quiet() -> dict[str, Any]:
+        return _chain(2**0.5)
+
+
+_EPSILON = 1e-6
+"""Mean square below which the 1e-5 that normalizations add to the variance decides (a tenth of it)."""
+
+_FIX = "fanin.init_(model, x): each weight gets the gain that its fan-in and nonlinearity ask for"
+
+
+def _below_epsilon(segment: Segment) -> bool:
+    return segment.steps[-1].after.rms ** 2 < _EPSILON
+
+
+def _name(trace: Trace, step: Step) -> str:
+    from fanin.checks._path import weight_before
+
+    return weight_before(trace, step.node) or step.node.place
+
+
+def _chain(gain: float) -> dict[str, Any]:
+    import torch
+    from torch import nn
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers: list[nn.Module] = [m for _ in range(8) for m in (nn.Linear(64, 64), nn.ReLU())]
+        model = nn.Sequential(*layers, nn.Linear(64, 4))
+        for layer in layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, 0, gain / 8)
+                nn.init.zeros_(layer.bias)
+        return {"model": model, "inputs": torch.randn(32, 64), "target": torch.randint(0, 4, (32,))}

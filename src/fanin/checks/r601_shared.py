@@ -1,0 +1,82 @@
+"""R601: one module registered several times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fanin.checks._base import Evidence, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fanin.checks._finding import Finding
+
+
+class SharedInstance(Rule):
+    """One module stands at several places of a container.
+
+    What it sees:
+        A container (``nn.ModuleList``, ``nn.Sequential`` or any module) that holds the very same child module, one
+        with trainable parameters, under two or more names.
+
+    Why it matters:
+        ``[Block()] * 6`` makes one block and lists it six times: the network has a sixth of its parameters, and its
+        layers are tied for ever. Nothing fails, the loss is only worse. Sharing on purpose (ALBERT, Universal
+        Transformer, siamese encoders) looks the same, so this is a warning.
+
+    Example:
+        self.layers = nn.ModuleList([Block(d)] * 6)
+
+    What to do:
+        ``nn.ModuleList([Block(d) for _ in range(6)])``; where sharing is meant, ``ignore=["R601"]``.
+
+    Thresholds:
+        None.
+
+    Source:
+        Lan et al. (2020), ALBERT, and Dehghani et al. (2019), Universal Transformers, for sharing on purpose.
+    """
+
+    code = "R601"
+    name = "one-module-many-places"
+    category = "shared"
+    severity = "warning"
+    requires = ("parameters",)
+
+    def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
+        for path, container in evidence.model.named_modules():
+            table: dict[int, list[str]] = {}
+            for name, child in container._modules.items():
+                if child is not None and any(p.requires_grad for p in child.parameters()):
+                    table.setdefault(id(child), []).append(f"{path}.{name}" if path else name)
+            for names in (names for names in table.values() if len(names) > 1):
+                child = evidence.model.get_submodule(names[0])
+                count = sum(p.numel() for p in child.parameters())
+                yield self.finding(
+                    names[0],
+                    f"one {type(child).__name__} of {count} parameters stands at {len(names)} places: its weights are "
+                    f"tied across all of them.",
+                    f"make one for each place: [{type(child).__name__}(...) for _ in range({len(names)})]; where the "
+                    f"sharing is meant: ignore=['R601']",
+                    evidence={"places": len(names), "parameters": count},
+                    also=names[1:],
+                )
+
+    @staticmethod
+    def fires() -> dict[str, Any]:
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            one = torch.nn.Linear(8, 8)
+            return {"model": torch.nn.Sequential(one, torch.nn.Tanh(), one), "inputs": torch.randn(16, 8)}
+
+    @staticmethod
+    def quiet() -> dict[str, Any]:
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            tanh = torch.nn.Tanh()  # a module without weights may be listed as often as one likes
+            layers = [torch.nn.Linear(8, 8), tanh, torch.nn.Linear(8, 8), tanh]
+            return {"model": torch.nn.Sequential(*layers), "inputs": torch.randn(16, 8)}
