@@ -36,7 +36,7 @@ def npz(path: Path) -> Dataset:
         DataError: if the file is missing, damaged, needs pickle, or has no array of a known name.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except FileNotFoundError:
         raise DataError(f"{path}: no such file (looked in {path.absolute().parent}).") from None
