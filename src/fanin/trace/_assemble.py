@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from fanin.graph import Graph, Node
+from fanin.graph import Graph, Node, name_patterns
 from fanin.signals import Signal, Signals
 from fanin.trace._measure import Gauge
 from fanin.trace._recorder import Draft
@@ -27,7 +27,7 @@ def assemble_graph(
         Node(d.id, d.op, d.kind, place, d.module, d.inputs, d.params, d.shape, d.dtype, d.batch_axis, d.attrs)
         for d, place in zip(drafts, places)
     )
-    return Graph(nodes, tuple(dict.fromkeys(outputs)), modules, batch_size)
+    return name_patterns(Graph(nodes, tuple(dict.fromkeys(outputs)), modules, batch_size))
 
 
 def _places(drafts: list[Draft]) -> list[str]:
@@ -59,7 +59,7 @@ def _places(drafts: list[Draft]) -> list[str]:
 def assemble_signals(graph: Graph, gauge: Gauge) -> Signals:
     """Forward in execution order, then backward, from the output towards the input."""
     forward = [
-        _signal(graph.nodes[node], "forward", stats, gauge.entropy.get(node))
+        _signal(graph.nodes[node], "forward", stats, gauge.entropy.get(node) if _weighs(graph, node) else None)
         for node, stats in sorted(gauge.forward.items())
         if stats.count
     ]
@@ -69,6 +69,21 @@ def assemble_signals(graph: Graph, gauge: Gauge) -> Signals:
         if stats.count
     ]
     return Signals([*forward, *backward])
+
+
+def _weighs(graph: Graph, node: int) -> bool:
+    """Whether a softmax weighs values: its output reaches a product of two signals. A router or a head does not."""
+    if graph.nodes[node].kind == "attention":
+        return True
+    stack = [node]
+    while stack:
+        for reader in graph.consumers[stack.pop()]:
+            after = graph.nodes[reader]
+            if after.kind == "matmul" and len(after.shape) > 2:
+                return True
+            if after.kind in ("dropout", "cast", "shape"):
+                stack.append(reader)
+    return False
 
 
 def _signal(node: Node, direction: str, stats: Stats, entropy: float | None) -> Signal:

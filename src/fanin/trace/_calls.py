@@ -31,7 +31,7 @@ _CONSTANT_MAKERS = frozenset(
     """
     zeros ones full empty rand randn randint arange linspace logspace eye tensor as_tensor zeros_like ones_like
     full_like empty_like rand_like randn_like randint_like new_zeros new_ones new_full new_empty new_tensor bernoulli
-    normal_ uniform_ bernoulli_ exponential_ random_ fill_ zero_ trunc_normal_ one_hot bucketize argmax argmin argsort
+    normal_ uniform_ bernoulli_ exponential_ random_ fill_ zero_ trunc_normal_ one_hot bucketize argmax argmin argsort histc bincount
     """.split()
 )
 """Functions whose output holds no signal, whatever their operands: constants, noise, indices."""
@@ -101,7 +101,8 @@ def _make_spec(func: Callable[..., Any]) -> Spec:
     in_place = in_place or name == "__setitem__" or name == "copy_"
     if op in ("numpy", "data_ptr"):
         return _SKIP
-    return Spec(op, kind, argument_names(op, module), in_place, constant=name in _CONSTANT_MAKERS)
+    names = ("input", "max") if name.startswith("clamp_max") else argument_names(op, module)
+    return Spec(op, kind, names, in_place, constant=name in _CONSTANT_MAKERS)
 
 
 _DUNDER = frozenset(("add", "sub", "mul", "truediv", "div", "pow", "matmul", "floordiv", "mod", "and", "or", "xor"))

@@ -236,6 +236,8 @@ class Recorder(TorchFunctionMode):
                 self._finish(refined.spec, tensor, inputs, params, part, self._carry(spec, call, data, tensor), data, written)
             return
         origin = self._finish(refined.spec, main, inputs, params, attrs, batch, data, written)
+        if self.gauge is not None and refined.kind in ("softmax", "attention"):
+            self._watch_attention(main, operands)
         if refined.lookup:
             origin.lookup, origin.sources = True, refined.lookup
         for index, tensor in enumerate(outputs[1:], start=1):
@@ -243,6 +245,24 @@ class Recorder(TorchFunctionMode):
             state = BatchAxis(1, batch.size) if batch and spec.kind == "recurrent" and tensor.dim() == 3 else None
             assert origin.node is not None
             self._finish(extra, tensor, (origin.node,), (), {"index": index}, state, [], written)
+
+    def _watch_attention(self, output: torch.Tensor, operands: Operands) -> None:
+        draft, gauge = self.drafts[-1], self.gauge
+        assert gauge is not None
+        if draft.op == "softmax" and output.dim() >= 2:
+            gauge.watch_softmax(output, draft, self._masked(draft))
+        elif draft.op == "scaled_dot_product_attention":
+            gauge.watch_fused(draft, {operand.argument: operand.tensor for operand, _ in operands})
+
+    def _masked(self, draft: Draft) -> bool:
+        """Whether a mask was written into the logits of a softmax."""
+        while draft.inputs:
+            draft = self.drafts[draft.inputs[0]]
+            if draft.attrs.get("masked"):
+                return True
+            if draft.kind not in ("shape", "scale", "cast", "add"):
+                return False
+        return False
 
     def _finish(
         self,
