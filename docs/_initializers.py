@@ -30,9 +30,8 @@ MOMENTS = """
 
 def text() -> str:
     """The whole page."""
-    names = [
-        f"| `{name}` | {_sentence(cls)} | `{_cell(cls.formula)}` | {cls.source} |" for name, cls in REGISTRY.items()
-    ]
+    cells = [(f"`{cls.__name__}`", _sentence(cls), f"`{_cell(cls.formula)}`", cls.source) for cls in REGISTRY.values()]
+    names = ["| " + " | ".join(row) + " |" for row in cells]
     rows = [row for cls in REGISTRY.values() for row in _moments(cls)]
     return HEAD + "\n".join(names) + "\n" + MOMENTS + "\n".join(rows) + "\n"
 

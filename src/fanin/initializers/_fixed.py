@@ -31,7 +31,7 @@ class Fixed(Initializer):
 
     def draw(self, key: Key, shape: Sequence[int], fans: Fans) -> np.ndarray:
         self.validate(shape, fans)
-        return self._values(shape).astype(np.float32)
+        return np.ascontiguousarray(self._values(shape), dtype=np.float32)
 
     def mean(self, fans: Fans, shape: Sequence[int] | None = None) -> float:
         return float(self._values(shape).mean())

@@ -65,9 +65,9 @@ class DeltaOrthogonal(MatrixLaw):
             raise InputError.of("shape", place.shape, accepted, "DeltaOrthogonal")
 
     def validate(self, shape: Sequence[int], fans: Fans) -> None:
+        super().validate(shape, fans)
         if not fans.window_axes:
             raise InputError.of("fans", fans, "fans with window axes (a convolution)", "DeltaOrthogonal")
-        super().validate(shape, fans)
 
     def _scale(self, place: Stack) -> float:
         scale = max(math.sqrt(place.rows / place.inputs), 1.0) if self.config["scaled"] else 1.0

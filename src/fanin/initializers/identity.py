@@ -65,9 +65,9 @@ class Identity(_Copy):
         yield cls(-2.0), (3, 7, 5), experts((3, 7, 5), out_axis=2, in_axis=1)
 
     def validate(self, shape: Sequence[int], fans: Fans) -> None:
+        super().validate(shape, fans)
         if fans.window_axes:
             raise InputError.of("fans", fans, "fans without window axes (for a convolution use Dirac)", "Identity")
-        super().validate(shape, fans)
 
 
 class IRNN(_Copy):
@@ -140,6 +140,6 @@ class Dirac(_Copy):
         yield cls(0.5), (12, 2, 5), conv((12, 2, 5), groups=3)
 
     def validate(self, shape: Sequence[int], fans: Fans) -> None:
+        super().validate(shape, fans)
         if not fans.window_axes:
             raise InputError.of("fans", fans, "fans with window axes (for a matrix use Identity)", "Dirac")
-        super().validate(shape, fans)
