@@ -135,10 +135,11 @@ def _gain(slot: Slot) -> Choice | Keep:
 def filled(slot: Slot, initializer: Initializer) -> Initializer:
     """``initializer`` for a tensor that may pack several maps: each block of a matrix law becomes its own matrix.
 
-    A law of independent entries needs no blocks, since the fans of a packed slot are those of one block.
+    A law of independent entries needs no blocks where all have the same fans, since those are the slot's.
     """
     assert slot.fans is not None
-    if not slot.parts or initializer.law(slot.fans) is not None:
+    alike = len({part.fans for part in slot.parts}) < 2
+    if not slot.parts or (alike and initializer.law(slot.fans) is not None):
         return initializer
     return Blocks(slot.parts[0].axis, [(part.name, part.stop - part.start, initializer) for part in slot.parts])
 

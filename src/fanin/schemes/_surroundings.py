@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fanin.graph import Graph
-    from fanin.slots import Slot, Slots
+from fanin.graph import residual_adds
 
-__all__ = ["Surroundings"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fanin.graph import Graph, Node, ResidualAdd
+    from fanin.slots import Slots
+
+__all__ = ["Stream", "Surroundings"]
+
+_MAPS = ("linear", "embedding", "recurrent")
+_MIXING = ("matmul", "attention")
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A residual stream.
+
+    Args:
+        branches: number of branches added to it.
+        lookups: names of the embeddings whose sum it starts as; empty where it starts as anything else.
+        scaled: True where the branch passes a learned multiplier (LayerScale, ReZero) before it is added.
+    """
+
+    branches: int
+    lookups: tuple[str, ...] = ()
+    scaled: bool = False
 
 
 class Surroundings:
@@ -25,21 +47,176 @@ class Surroundings:
         self.slots = slots
         self.graph = graph
 
-    @cached_property
-    def normalized_ends(self) -> frozenset[str]:
-        return frozenset()
-
-    def branches(self, name: str) -> tuple[int, float]:
-        return 1, 1.0
+    def stream(self, name: str) -> Stream:
+        """The residual stream that the branch which this slot ends is added to."""
+        return self._streams.get(name, Stream(1))
 
     def depth(self, name: str) -> int:
-        slot = self.slots[name]
-        return sum(
-            o.role == "weight" and o.nonlinearity == slot.nonlinearity and not o.normalized for o in self.slots.values()
-        )
+        """Weight layers with activations on the longest chain through a slot that has no norm and no residual sum."""
+        if self.graph is None:
+            own = self.slots[name].nonlinearity
+            return sum(s.role == "weight" and s.nonlinearity == own and not s.normalized for s in self.slots.values())
+        nodes = self._nodes(name)
+        return max((self._above[n.id] + self._below[n.id] - 1 for n in nodes if self._chained(n)), default=0)
 
     def feeds_map(self, name: str) -> bool:
-        return True
+        """Whether the activation after a slot is read by another weight layer (not multiplied, not the output)."""
+        if self.graph is None:
+            weights = [slot.name for slot in self.slots.values() if slot.role == "weight"]
+            return bool(weights) and weights[-1] != name
+        slot = self.slots[name]
+        return not slot.settings.get("gate") and not slot.is_head
 
-    def embedding_std(self, slot: Slot, head_std: float) -> tuple[float, str]:
-        return 1 / math.sqrt(slot.shape[-1]), ""
+    def lookups_with(self, name: str) -> tuple[tuple[str, ...], float, bool]:
+        """Of an embedding: the embeddings summed with it (itself included), the factor it is multiplied by, and
+        whether it meets another embedding in a product."""
+        for node in self._nodes(name):
+            if node.kind == "embedding":
+                return self._summed(node)
+        return (name,), 1.0, False
+
+    # --- graph ------------------------------------------------------------------------------------------------
+
+    def _nodes(self, name: str) -> list[Node]:
+        """Weight ops that use a slot."""
+        if self.graph is None:
+            return []
+        slot = self.slots[name]
+        uses = [node for each in (slot.name, *slot.ties) for node, _ in self.graph.uses(each)]
+        return [node for node in uses if node.kind in _MAPS and not node.attrs.get("parameter_only")]
+
+    def _origin(self, node_id: int) -> list[Node]:
+        """Nodes whose values a signal consists of: back through everything but weight layers, products and norms."""
+        assert self.graph is not None
+        found, stack, seen = [], [node_id], set()
+        while stack:
+            current = stack.pop()
+            if current in seen:
+                continue
+            seen.add(current)
+            node = self.graph.nodes[current]
+            if node.kind in (*_MAPS, *_MIXING, "norm", "input") or not node.inputs:
+                found.append(node)
+            else:
+                stack.extend(node.inputs)
+        return found
+
+    @cached_property
+    def _adds(self) -> tuple[ResidualAdd, ...]:
+        return residual_adds(self.graph) if self.graph is not None else ()
+
+    @cached_property
+    def _streams(self) -> Mapping[str, Stream]:
+        """Slot that ends a branch → its stream: sums that follow each other with no weight layer on the skip path."""
+        assert self.graph is not None
+        chain: dict[int, int] = {}  # add → first add of its chain
+        reset: dict[int, bool] = {}  # whether a norm lies on the skip path since the sum before
+        adds = {residual.add.id: residual for residual in self._adds}
+        for residual in self._adds:
+            before, normalized = self._previous(residual, adds)
+            chain[residual.add.id] = chain[before] if before is not None else residual.add.id
+            reset[residual.add.id] = normalized or (before is not None and reset[before])
+        found: dict[str, Stream] = {}
+        for residual in self._adds:
+            first = chain[residual.add.id]
+            count = sum(other == first for other in chain.values())
+            lookups: tuple[str, ...] = ()
+            if not reset[residual.add.id]:
+                origins = self._origin(adds[first].skip)
+                if all(node.kind == "embedding" or not node.inputs for node in origins):
+                    lookups = tuple(use.name for node in origins if node.kind == "embedding" for use in node.params)
+            scaled = self._is_scaled(residual)
+            for node_id in residual.branch:
+                for use in self.graph.nodes[node_id].params:
+                    found.setdefault(use.name, Stream(count, lookups, scaled))
+        return found
+
+    def _previous(self, residual: ResidualAdd, adds: Mapping[int, ResidualAdd]) -> tuple[int | None, bool]:
+        """The sum before on the same stream, and whether a norm lies between."""
+        assert self.graph is not None
+        stack, seen, normalized = [residual.skip], set(), False
+        while stack:
+            current = stack.pop()
+            if current in seen:
+                continue
+            seen.add(current)
+            node = self.graph.nodes[current]
+            if current in adds:
+                return current, normalized
+            if node.kind in (*_MAPS, *_MIXING):
+                continue
+            normalized = normalized or node.kind == "norm"
+            stack.extend(node.inputs)
+        return None, normalized
+
+    def _is_scaled(self, residual: ResidualAdd) -> bool:
+        """Whether the branch is multiplied by a learned gain that belongs to no norm before it is added."""
+        assert self.graph is not None
+        stack = [i for i in residual.add.inputs if i in residual.branch]
+        while stack:
+            node = self.graph.nodes[stack.pop()]
+            gains = [use.name for use in node.params if node.kind == "mul" and use.name in self.slots]
+            if any(not self.slots[name].settings.get("norm") for name in gains):
+                return True
+            if node.kind not in (*_MAPS, *_MIXING, "norm"):
+                stack.extend(i for i in node.inputs if i in residual.branch)
+        return False
+
+    def _summed(self, lookup: Node) -> tuple[tuple[str, ...], float, bool]:
+        assert self.graph is not None
+        names, factor, product = [use.name for use in lookup.params], 1.0, False
+        current = lookup
+        while True:
+            readers = [r for r in self.graph.consumers[current.id] if "part_of" not in self.graph.nodes[r].attrs]
+            if not readers:
+                break
+            reader = self.graph.nodes[readers[0]]
+            if reader.kind == "add" and len(reader.inputs) > 1:
+                origins = [node for i in reader.inputs if i != current.id for node in self._origin(i)]
+                if not all(node.kind in ("embedding", "input") for node in origins):
+                    break
+                names += [use.name for node in origins if node.kind == "embedding" for use in node.params]
+            elif reader.kind == "scale":
+                factor *= abs(float(reader.attrs.get("factor", 1.0))) or 1.0
+            elif reader.kind in ("mul", "matmul") and len(reader.inputs) > 1:
+                others = [node for i in reader.inputs if i != current.id for node in self._origin(i)]
+                product = bool(others) and all(node.kind == "embedding" for node in others)
+                break
+            elif reader.kind not in ("cast", "shape", "dropout"):
+                break
+            current = reader
+        return tuple(dict.fromkeys(names)), factor, product
+
+    def _chained(self, node: Node) -> bool:
+        """Whether a node is a weight layer whose pre-activation meets a nonlinearity with no norm before."""
+        for use in node.params:
+            slot = self.slots.get(use.name)
+            if slot is not None and slot.role == "weight":
+                return slot.nonlinearity not in (None, "linear", "softmax") and not slot.normalized
+        return False
+
+    @cached_property
+    def _above(self) -> list[int]:
+        """For each node the number of chained layers on the longest way up to it, itself included."""
+        assert self.graph is not None
+        sums = {residual.add.id for residual in self._adds}
+        count: list[int] = []
+        for node in self.graph.nodes:
+            reaching = max((count[i] for i in node.inputs), default=0)
+            if node.kind in ("norm", *_MIXING) or node.id in sums:
+                reaching = 0
+            count.append(reaching + (1 if node.kind == "linear" and self._chained(node) else 0))
+        return count
+
+    @cached_property
+    def _below(self) -> list[int]:
+        """The same downwards."""
+        assert self.graph is not None
+        sums = {residual.add.id for residual in self._adds}
+        count = [0] * len(self.graph.nodes)
+        for node in reversed(self.graph.nodes):
+            readers = [self.graph.nodes[r] for r in self.graph.consumers[node.id]]
+            open_ = [r for r in readers if r.kind not in ("norm", *_MIXING) and r.id not in sums]
+            reached = max((count[r.id] for r in open_), default=0)
+            count[node.id] = reached + (1 if node.kind == "linear" and self._chained(node) else 0)
+        return count

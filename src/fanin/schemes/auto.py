@@ -22,6 +22,7 @@ from fanin.initializers import (
 from fanin.initializers._base import number
 from fanin.schemes._base import Choice, Context, Keep, Scheme, activation, fan, filled, usual
 from fanin.schemes._surroundings import Surroundings
+from fanin.theory.activations import of_op
 
 if TYPE_CHECKING:
     from fanin.initializers import Initializer
@@ -32,6 +33,7 @@ __all__ = ["Auto"]
 # Odd (or shifted odd) functions that saturate: any gain above 1 is slowly lost in depth, see _deep below.
 _S_SHAPED = ("tanh", "softsign", "erf", "sin", "hardtanh", "scaled_tanh")
 _LOGISTIC = ("sigmoid", "hardsigmoid")
+_AT_OUTPUT = (None, "linear", "softmax", "log_softmax", "sigmoid", "log_sigmoid", "tanh")
 _LEAKY = ("leaky_relu", "prelu", "rrelu")
 
 DEEP = 4
@@ -84,10 +86,10 @@ class Auto(Scheme):
         around = _around(context)
         if slot.kind == "recurrent":
             return _recurrent(slot)
-        if slot.ends_residual:
-            return self._branch_end(slot, around)
         if _is_quiet_head(slot):
             return self._head(slot)
+        if slot.ends_residual:
+            return self._branch_end(slot, around)
         return _by_nonlinearity(slot, around)
 
     def _head(self, slot: Slot) -> Choice:
@@ -101,21 +103,44 @@ class Auto(Scheme):
 
     def _branch_end(self, slot: Slot, around: Surroundings) -> Choice:
         plain = _by_nonlinearity(slot, around)
-        if slot.name in around.normalized_ends or self.residual == "none":
-            return Choice(plain.initializer, f"{plain.reason}; ends a residual branch behind a norm")
+        stream = around.stream(slot.name)
+        if slot.normalized:
+            return Choice(plain.initializer, f"{plain.reason}; ends a residual branch, in which a norm follows")
+        if stream.scaled:
+            return Choice(plain.initializer, f"{plain.reason}; a learned multiplier scales this residual branch")
+        if self.residual == "none":
+            return plain
         if self.residual == "zero":
             return Choice(Zeros(), "ends a residual branch: zero, so that the block starts as the identity")
-        count, rms = around.branches(slot.name)
-        scale = rms / math.sqrt(count)
+        rms = math.sqrt(sum(self._lookup_std(name, around)[0] ** 2 for name in stream.lookups)) or 1.0
+        scale = rms / math.sqrt(stream.branches)
         law = VarianceScaling(scale**2, "fan_in", "normal")
-        stream = f" · {rms:.3g}, the scale of the stream" if rms != 1 else ""
-        reason = f"ends one of {count} residual branches: {fan(slot)}, gain 1/√{count}{stream}"
+        size = f" · {rms:.3g}, the scale of the embeddings it is added to" if stream.lookups else ""
+        reason = f"ends one of {stream.branches} residual branches: {fan(slot)}, gain 1/√{stream.branches}{size}"
         return Choice(filled(slot, law), reason)
 
     def _embedding(self, slot: Slot, context: Context) -> Choice:
-        around = _around(context)
-        std, reason = around.embedding_std(slot, self.head_std or HEAD_STD)
+        std, reason = self._lookup_std(slot.name, _around(context))
         return Choice(Normal(std=std), reason)
+
+    def _lookup_std(self, name: str, around: Surroundings) -> tuple[float, str]:
+        """Standard deviation of an embedding, and why."""
+        slot = around.slots[name]
+        width, head = slot.shape[-1], self.head_std or HEAD_STD
+        summed, factor, product = around.lookups_with(slot.name)
+        tied = [other for other in around.slots.values() if other.role == "embedding" and other.is_head]
+        partners = [around.slots[other].name for other in summed]
+        if any(other.name in partners for other in tied) or (tied and around.graph is None):
+            with_head = "also the head" if slot.is_head else "added to the embedding that is also the head"
+            return head / math.sqrt(
+                width
+            ), f"embedding, {with_head}: {head:g}/√{width}, so that logits have std {head:g}"
+        if product:
+            return (head**2 / width) ** 0.25, f"embedding in a dot product of width {width}: products of std {head:g}"
+        std = 1 / (math.sqrt(len(summed)) * factor)
+        share = f" in {len(summed)} equal shares" if len(summed) > 1 else ""
+        scaled = f", before it is multiplied by {factor:.4g}" if factor != 1 else ""
+        return std, f"embedding: the signal starts at unit scale{share}{scaled}"
 
     def _bias(self, slot: Slot, context: Context) -> Choice:
         if slot.settings.get("cell") == "LSTM":
@@ -145,7 +170,7 @@ def _around(context: Context) -> Surroundings:
 
 
 def _is_quiet_head(slot: Slot) -> bool:
-    return slot.is_head and not slot.normalized and slot.nonlinearity in (None, "linear", "softmax", "log_softmax")
+    return slot.is_head and not slot.normalized and slot.nonlinearity in _AT_OUTPUT
 
 
 def _recurrent(slot: Slot) -> Choice:
@@ -160,6 +185,13 @@ def _recurrent(slot: Slot) -> Choice:
 
 def _by_nonlinearity(slot: Slot, around: Surroundings) -> Choice:
     follows = slot.nonlinearity
+    if any(part.nonlinearity or part.name in ("0", "1") for part in slot.parts) and slot.kind != "attention":
+        return _packed_gate(slot)
+    if "gated_by" in slot.settings:
+        return _multiplied(slot)
+    if slot.settings.get("gate") and follows not in _LOGISTIC:
+        reason = f"LeCun: {fan(slot)}, {follows} follows as a gate; the map it multiplies carries the gain"
+        return Choice(filled(slot, LecunNormal()), reason)
     point = _deep(slot, around)
     if point is not None:
         law = VarianceScaling(point.weight_var, "fan_in", "normal")
@@ -185,6 +217,33 @@ def _by_nonlinearity(slot: Slot, around: Surroundings) -> Choice:
             filled(slot, GlorotUniform()), f"Glorot: {fan(slot)}, {follows} follows as a gate, to start half open"
         )
     return _gain(slot)
+
+
+def _multiplied(slot: Slot) -> Choice:
+    """The value branch of a gated unit f(g)·u: with g, u of unit scale, E (f u)² = E f², which its gain undoes."""
+    op, args = slot.settings["gated_by"]
+    found = of_op(op, args)
+    if found is None:
+        reason = f"LeCun: {fan(slot)}; multiplied by {op}, of which no gain is known; gain 1"
+        return Choice(filled(slot, LecunNormal()), reason)
+    value = theory.gain(found)
+    reason = f"{fan(slot)}, multiplied by {found} of a gate; its exact gain (E f²)^-½ = {value:.6g}"
+    return Choice(filled(slot, VarianceScaling(value**2, "fan_in", "normal")), reason)
+
+
+def _packed_gate(slot: Slot) -> Choice:
+    """Maps packed in one tensor of which one gates the other (GEGLU, SwiGLU in one matrix)."""
+    gates = [part.nonlinearity for part in slot.parts if part.nonlinearity]
+    found = of_op(gates[0]) if len(slot.parts) == 2 and len(gates) == 1 else None
+    if found is None:
+        return Choice(filled(slot, LecunNormal()), f"LeCun: {fan(slot)}; gain 1")
+    value = theory.gain(found)
+    laws = [
+        LecunNormal() if part.nonlinearity else VarianceScaling(value**2, "fan_in", "normal") for part in slot.parts
+    ]
+    parts = [(part.name, part.stop - part.start, law) for part, law in zip(slot.parts, laws, strict=True)]
+    reason = f"{fan(slot)}: gate by LeCun, the map that {found} multiplies with its exact gain {value:.6g}"
+    return Choice(Blocks(slot.parts[0].axis, parts), reason)
 
 
 def _gain(slot: Slot) -> Choice:

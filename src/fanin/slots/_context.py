@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from fanin.graph import following, heads, is_normalized, residual_ends
+from fanin.slots._base import packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fanin.graph import Graph
-    from fanin.slots._slot import Slot
+    from fanin.graph import Graph, Node
+    from fanin.slots._slot import Part, Slot
 
 __all__ = ["fill", "is_normalizing", "origin"]
 
@@ -49,4 +53,110 @@ def _comes_of_statistic(graph: Graph, node: int, steps: int = 8) -> bool:
 
 
 def fill(slots: Iterable[Slot], graph: Graph) -> list[Slot]:
-    return list(slots)
+    """The slots with what the graph tells of their surroundings."""
+    ends = {node.id for node in residual_ends(graph)}
+    outlets = {node.id for node in heads(graph)}
+    return [_filled(slot, graph, ends, outlets) for slot in slots]
+
+
+def _filled(slot: Slot, graph: Graph, ends: set[int], outlets: set[int]) -> Slot:
+    nodes = _users(slot, graph)
+    if not nodes:
+        return slot
+    if slot.role not in ("weight", "embedding", "bias"):
+        return replace(slot, op=nodes[0].op)
+    node = nodes[0]
+    # A weight that is used several times follows the first use that meets a nonlinearity.
+    follows = next((f for f in (following(graph, n) for n in nodes) if f.activation is not None), None)
+    follows = follows or following(graph, node)
+    settings = dict(slot.settings)
+    name, args = "linear", {}
+    if follows.activation is not None and follows.gated:
+        settings["gated_by"] = _named(follows.activation)
+    elif follows.activation is not None:
+        name, args = follows.activation.op, dict(follows.activation.attrs)
+        if _is_gate(graph, follows.activation):
+            settings["gate"] = True
+    elif any(graph.nodes[stop].kind == "softmax" for stop in follows.stops):
+        name = "softmax"
+    if slot.kind in ("recurrent", "attention"):
+        name, args = slot.nonlinearity or "linear", {}
+    return replace(
+        slot,
+        op=node.op,
+        nonlinearity=None if slot.kind == "recurrent" else name,
+        nonlinearity_args={key: value for key, value in args.items() if isinstance(value, (int, float, str))},
+        normalized=all(is_normalized(graph, n) for n in nodes),
+        ends_residual=any(n.id in ends for n in nodes),
+        is_head=any(n.id in outlets and n.kind != "embedding" for n in nodes),
+        settings=settings,
+        **_packed(slot, graph, node),
+    )
+
+
+def _users(slot: Slot, graph: Graph) -> list[Node]:
+    """Nodes that act with this parameter on the signal, in execution order."""
+    found = [node for name in (slot.name, *slot.ties) for node, _ in graph.uses(name)]
+    maps = slot.role in ("weight", "embedding")
+    telling = [node for node in found if not node.attrs.get("parameter_only") and (node.kind in _MAPS or not maps)]
+    return list({node.id: node for node in telling}.values())
+
+
+def _named(activation: Node) -> list[object]:
+    args = {key: value for key, value in activation.attrs.items() if isinstance(value, (int, float, str))}
+    return [activation.op, args]
+
+
+def _is_gate(graph: Graph, activation: Node) -> bool:
+    """Whether the output of an activation multiplies another signal rather than going on by itself."""
+    stack, seen = [activation.id], set()
+    while stack:
+        current = stack.pop()
+        for reader in graph.consumers[current]:
+            after = graph.nodes[reader]
+            if reader in seen or "part_of" in after.attrs:
+                continue
+            seen.add(reader)
+            if after.kind == "mul" and not after.params and len(set(after.inputs)) > 1:
+                return True
+            if after.kind in _TRANSPARENT:
+                stack.append(reader)
+    return False
+
+
+def _packed(slot: Slot, graph: Graph, node: Node) -> dict[str, Any]:
+    """The fields that change where the graph shows several maps in one tensor."""
+    parts = () if slot.parts else _split_parts(slot, graph, node)
+    if not parts:
+        return {}
+    why = f"{slot.why}; the output is cut in {len(parts)}, each a map of its own"
+    return {"parts": parts, "fans": parts[0].fans, "why": why}
+
+
+def _split_parts(slot: Slot, graph: Graph, node: Node) -> tuple[Part, ...]:
+    """The maps packed in one tensor, where the output is cut in pieces along the feature axis (chunk, split)."""
+    if slot.fans is None or slot.role != "weight" or len(slot.fans.out_axes) != 1 or slot.fans.window_axes:
+        return ()
+    axis = slot.fans.out_axes[0]
+    current = node
+    while len(graph.consumers[current.id]) == 1:
+        reader = graph.nodes[graph.consumers[current.id][0]]
+        if reader.kind not in _TRANSPARENT or reader.shape[-1:] != node.shape[-1:]:
+            return ()
+        current = reader
+    pieces = [graph.nodes[reader] for reader in graph.consumers[current.id]]
+    pieces = [p for p in pieces if p.op in ("chunk", "split", "tensor_split") and p.shape[:-1] == current.shape[:-1]]
+    pieces.sort(key=lambda piece: int(piece.attrs.get("index", 0)))
+    sizes = [piece.shape[-1] for piece in pieces]
+    if len(pieces) < 2 or sum(sizes) != slot.shape[axis]:
+        return ()
+    attends = any(_reaches_attention(graph, piece) for piece in pieces)
+    names = ("q", "k", "v") if attends and len(pieces) == 3 else tuple(str(i) for i in range(len(pieces)))
+    fans = [replace(slot.fans, fan_out=size) for size in sizes]
+    follows = [following(graph, piece) for piece in pieces]
+    plain = [f.activation.op if f.activation is not None and not f.gated else None for f in follows]
+    return packed(names, fans, axis=axis, sizes=sizes, nonlinearities=plain)
+
+
+def _reaches_attention(graph: Graph, node: Node) -> bool:
+    return any(graph.nodes[stop].kind in ("attention", "matmul") for stop in following(graph, node).stops)

@@ -98,4 +98,4 @@ def is_last(model: nn.Module, path: str) -> bool:
         return False
     names = [name for name, _ in chain]
     rest = [module for _, module in chain[names.index(path) + 1 :]]
-    return len(chain) > 0 and all(isinstance(module, (*_PASSED, *_SOFTMAX)) for module in rest)
+    return all(isinstance(module, (*_PASSED, *_SOFTMAX, *_ACTIVATIONS)) for module in rest)

@@ -44,9 +44,23 @@ def place(graph: Graph, names: Sequence[str], shape: tuple[int, ...], module: Pl
 
 def _of_use(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> Place | None:
     rule = _RULES.get(node.op) or _BY_KIND.get(node.kind)
-    if rule is None or not math.prod(shape):
+    if rule is None or not math.prod(shape) or node.attrs.get("parameter_only"):
         return None
+    made_by = node.attrs.get("derived", {}).get(use.argument)
+    if made_by is not None and any(part.name == use.name for part in graph.nodes[made_by].params):
+        return _derived(graph, node, graph.nodes[made_by], shape)
     return rule(graph, node, use, shape)
+
+
+def _derived(graph: Graph, node: Node, maker: Node, shape: tuple[int, ...]) -> Place:
+    """What the op used is a function of the parameter: 1 + w of a zero-centred gain, or exp, softplus, a product."""
+    offset = maker.attrs.get("other")
+    if node.kind == "mul" and maker.op == "add" and isinstance(offset, (int, float)) and len(maker.params) == 1:
+        norm = any(_context.is_normalizing(graph, source) for source in node.inputs)
+        settings: dict[str, Any] = {"offset": float(offset), "norm": norm}
+        return Place("gain", elementwise(shape), f"multiplies the signal as {offset:g} + w", settings=settings)
+    why = f"passes through {maker.op} before {node.op} uses it"
+    return Place("unknown", None, why, settings={"through": maker.op})
 
 
 # --- linear maps --------------------------------------------------------------------------------------------------
@@ -129,8 +143,6 @@ def _conv(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> Pl
 def _matmul(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> Place | None:
     if node.op in ("addmm", "baddbmm", "addmv", "addbmm") and use.position == 0:
         return _bias(shape, f"added by {node.op}")
-    if not node.inputs:
-        return Place("unknown", None, f"{node.op} multiplies parameters only; what the product does is not traced")
     first = use.position == (1 if node.op.startswith(("add", "badd")) else 0)
     rank = len(use.shape)
     if rank == 1:
@@ -146,10 +158,12 @@ def _einsum(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> 
     equation = str(node.attrs.get("equation", "")).replace(" ", "")
     left, arrow, result = equation.partition("->")
     operands = left.split(",")
-    if not equation or "." in equation or use.position >= len(operands) or not node.inputs:
+    # The equation itself may or may not count as the first operand.
+    index = next((i for i in (use.position, use.position - 1) if _fits(operands, i, use)), None)
+    if not equation or "." in equation or index is None:
         return Place("unknown", None, f"einsum {equation!r} does not tell the axes apart")
-    mine = operands[use.position]
-    others = set("".join(operands[: use.position] + operands[use.position + 1 :]))
+    mine = operands[index]
+    others = set("".join(operands[:index] + operands[index + 1 :]))
     if not arrow:  # implicit form: letters that occur once are kept
         result = "".join(letter for letter in left if letter != "," and left.count(letter) == 1)
     axes: dict[str, list[int]] = {"out": [], "in": [], "batch": []}
@@ -160,6 +174,10 @@ def _einsum(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> 
     if not axes["out"] and not axes["in"]:
         return Place("gain", elementwise(shape), f"einsum {equation!r} multiplies entry by entry")
     return _linear_map(use, shape, why, out=axes["out"], inner=axes["in"], batch=axes["batch"])
+
+
+def _fits(operands: Sequence[str], index: int, use: ParamUse) -> bool:
+    return 0 <= index < len(operands) and len(operands[index]) == len(use.shape)
 
 
 def _letters(operand: str, axes: Sequence[int]) -> str:
@@ -192,8 +210,6 @@ def _norm(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> Pl
 
 
 def _mul(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> Place | None:
-    if not node.inputs:
-        return Place("unknown", None, f"{node.op} multiplies parameters or constants only")
     if any(_context.is_normalizing(graph, source) for source in node.inputs):
         return Place("gain", elementwise(shape), "multiplies what a statistic has normalized", settings={"norm": True})
     return Place("gain", elementwise(shape), "multiplies the signal entry by entry")
@@ -201,7 +217,7 @@ def _mul(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> Pla
 
 def _add(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> Place | None:
     if not node.inputs:
-        return Place("unknown", None, f"{node.op} adds it to parameters or constants only")
+        return None
     source = graph.nodes[_context.origin(graph, node.inputs[0])]
     if source.kind in ("linear", "matmul", "recurrent"):
         return _bias(shape, f"added to the output of {source.op}")
@@ -213,27 +229,11 @@ def _add(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> Pla
 
 
 def _concat(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> Place | None:
-    if not node.inputs:
-        return Place("unknown", None, f"{node.op} joins parameters only")
     return Place("token", elementwise(shape), "joined to the signal as if it were data")
 
 
 def _prelu(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> Place | None:
     return Place("slope", elementwise(shape), "slope of prelu for negative values")
-
-
-def _through(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> Place | None:
-    """A function of the parameter alone: a zero-centred gain (1 + w), or exp, softplus, sigmoid … of it."""
-    if node.inputs:
-        return None
-    readers = [graph.nodes[reader] for reader in graph.consumers[node.id]]
-    offset = node.attrs.get("other", node.attrs.get("value"))
-    if node.op == "add" and isinstance(offset, (int, float)) and any(r.kind == "mul" for r in readers):
-        norm = any(_context.is_normalizing(graph, s) for r in readers for s in r.inputs if s != node.id)
-        settings: dict[str, Any] = {"offset": float(offset), "norm": norm}
-        return Place("gain", elementwise(shape), f"multiplies the signal as {offset:g} + w", settings=settings)
-    why = f"passes through {node.op} before it acts"
-    return Place("unknown", None, why, settings={"through": node.op})
 
 
 Rule = Callable[[Graph, Node, ParamUse, "tuple[int, ...]"], "Place | None"]
@@ -253,8 +253,4 @@ _BY_KIND: dict[str, Rule] = {
     "mul": _mul,
     "add": _add,
     "concat": _concat,
-    "activation": _through,
-    "scale": _through,
-    "softmax": _through,
-    "other": _through,
 }
