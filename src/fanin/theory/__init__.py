@@ -3,10 +3,60 @@
 Nothing here runs a model or holds a tensor; torch is touched only to evaluate a callable that wants tensors.
 """
 
+from fanin.theory._critical import Critical as Critical
+from fanin.theory._critical import CriticalLine as CriticalLine
+from fanin.theory._critical import critical as critical
+from fanin.theory._critical import critical_line as critical_line
+from fanin.theory._finite_width import finite_width_spread as finite_width_spread
+from fanin.theory._fixed_points import CorrelationPoint as CorrelationPoint
+from fanin.theory._fixed_points import DepthScale as DepthScale
+from fanin.theory._fixed_points import FixedPoint as FixedPoint
+from fanin.theory._fixed_points import depth_scale as depth_scale
+from fanin.theory._fixed_points import fixed_points as fixed_points
+from fanin.theory._jacobian import JacobianSpectrum as JacobianSpectrum
+from fanin.theory._jacobian import jacobian_spectrum as jacobian_spectrum
+from fanin.theory._jacobian import simulate_jacobian as simulate_jacobian
+from fanin.theory._mean_field import chi_par as chi_par
+from fanin.theory._mean_field import chi_perp as chi_perp
+from fanin.theory._mean_field import correlation_map as correlation_map
+from fanin.theory._mean_field import length_map as length_map
 from fanin.theory._moments import GainKind as GainKind
 from fanin.theory._moments import Moments as Moments
 from fanin.theory._moments import gain as gain
 from fanin.theory._moments import moments as moments
+from fanin.theory._phase import PhaseDiagram as PhaseDiagram
+from fanin.theory._phase import phase_diagram as phase_diagram
+from fanin.theory._recommend import Cost as Cost
+from fanin.theory._recommend import Recommendation as Recommendation
+from fanin.theory._recommend import recommend as recommend
 from fanin.theory.activations import REGISTRY as ACTIVATIONS
 
-__all__ = ["ACTIVATIONS", "GainKind", "Moments", "gain", "moments"]
+__all__ = [
+    "ACTIVATIONS",
+    "CorrelationPoint",
+    "Cost",
+    "Critical",
+    "CriticalLine",
+    "DepthScale",
+    "FixedPoint",
+    "GainKind",
+    "JacobianSpectrum",
+    "Moments",
+    "PhaseDiagram",
+    "Recommendation",
+    "chi_par",
+    "chi_perp",
+    "correlation_map",
+    "critical",
+    "critical_line",
+    "depth_scale",
+    "finite_width_spread",
+    "fixed_points",
+    "gain",
+    "jacobian_spectrum",
+    "length_map",
+    "moments",
+    "phase_diagram",
+    "recommend",
+    "simulate_jacobian",
+]

@@ -82,7 +82,7 @@ def _adapter(fn: Callable[..., Any], name: str) -> tuple[Callable[[Array], Array
             failures.append(f"with {kind}: it returns {result.dtype}")
             continue
         if result.dtype.kind == "f" and result.dtype.itemsize < 4:
-            raise InputError(f"fn: {name} computes in {result.dtype}; expected float32 or float64 results.")
+            raise InputError(f"fn: {name} computes in 16 bits or less; expected float32 or float64.")
         exact = result.dtype.kind != "f" or result.dtype.itemsize >= 8
         return _as_float64(call), 2.3e-16 if exact else float(np.finfo(result.dtype).eps)
     raise InputError(f"fn: {name} could not be called: " + "; ".join(failures) + ".")

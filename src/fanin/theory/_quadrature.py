@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ORDER", "Array", "differentiate", "gaussian_weights", "legendre_tail", "nodes"]
+__all__ = ["ORDER", "Array", "differentiate", "ends", "gaussian_weights", "legendre_tail", "nodes"]
 
 Array = NDArray[np.float64]
 
@@ -63,11 +63,12 @@ def legendre_tail(values: Array) -> Array:
     return np.asarray(np.abs(coefficients[..., -ORDER // 4 :]).max(axis=-1))
 
 
-def end_slopes(values: Array, edges: Array) -> tuple[Array, Array, Array, Array]:
-    """f and f′ extrapolated to the left and the right end of each panel: (f_left, f_right, slope_left, slope_right)."""
+def ends(values: Array, edges: Array) -> tuple[Array, Array]:
+    """f, f′ and f″ extrapolated to the ends of each panel: (left, right), each (3, panels)."""
     coefficients = np.atleast_2d(values) @ _rule()[2].T
-    degree = np.arange(ORDER)
-    sign = (-1.0) ** degree
-    rise = degree * (degree + 1) / 2  # P_k′(1) = k(k+1)/2, P_k′(−1) = (−1)^{k+1} k(k+1)/2
-    half = (edges[1:] - edges[:-1]) / 2
-    return coefficients @ sign, coefficients.sum(-1), -(coefficients @ (sign * rise)) / half, coefficients @ rise / half
+    k = np.arange(ORDER)
+    # At 1: P_k = 1, P_k′ = k(k+1)/2, P_k″ = (k−1)k(k+1)(k+2)/8; at −1 with sign (−1)^k, −(−1)^k, (−1)^k.
+    at_one = np.stack([np.ones(ORDER), k * (k + 1) / 2, (k - 1) * k * (k + 1) * (k + 2) / 8])
+    sign = (-1.0) ** k * np.array([[1.0], [-1.0], [1.0]])
+    scale = ((edges[1:] - edges[:-1]) / 2) ** np.array([[0.0], [1.0], [2.0]])
+    return (at_one * sign) @ coefficients.T / scale, at_one @ coefficients.T / scale

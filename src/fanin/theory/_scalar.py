@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fanin.errors import InputError
-from fanin.theory._quadrature import Array, differentiate, end_slopes, gaussian_weights, legendre_tail, nodes
+from fanin.theory._quadrature import Array, differentiate, ends, gaussian_weights, legendre_tail, nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,32 +52,67 @@ class Scalar:
         reach = max(REACH, 2.0 ** math.ceil(math.log2(max(reach, 1e-300))))
         if reach not in self._edges:
             start = self._start(reach)
+            edges = self._refine(start)
             if self.slope is None:
-                start = np.unique(np.concatenate([start, self._locate(self._refine(start))]))
-            self._edges[reach] = self._refine(start)
+                kinks = _narrow_clusters(edges)
+                for _ in range(4):  # each round squares the distance to the true kink
+                    edges = self._refine(_joined(start, kinks))
+                    before, kinks = kinks, self._sharpened(edges)
+                    if len(before) == len(kinks) and np.array_equal(before, kinks):
+                        break
+                edges = self._refine(_joined(start, kinks))
+            self._edges[reach] = edges
         return self._edges[reach]
 
     @property
     def kinks(self) -> tuple[float, ...]:
         """Points of |x| <= 16 where f or f′ jumps, found at the edges of the panels."""
-        return tuple(float(k) for k in self._jumps()[0])
-
-    @property
-    def continuous(self) -> bool:
-        """False where f itself jumps."""
-        return not self._jumps()[1]
-
-    def _jumps(self) -> tuple[Array, bool]:
         edges = self.edges()
+        return tuple(float(k) for k in edges[1:-1][self._jumps(edges)[0]])
+
+    def _jumps(self, edges: Array) -> tuple[NDArray[np.bool_], Array, Array]:
+        """Which inner edges f or f′ jumps at; the jumps of f, f′, f″ there, and the noise each carries."""
         values = self._evaluate(nodes(edges)[0])
-        left, right, left_slope, right_slope = end_slopes(values, edges)
+        left, right = ends(values, edges)
         scale = max(float(np.abs(values[np.abs(edges[:-1]) < 4]).max()), 1e-300)
-        # Extrapolated slopes carry the rounding of f, magnified by the width of the panel.
         size = np.maximum(np.abs(values).max(axis=-1), scale)
-        noise = 1e5 * self.rounding * size / np.diff(edges) + 1e-7 * size
-        slope_jump = np.abs(left_slope[1:] - right_slope[:-1]) > noise[1:] + noise[:-1]
-        value_jump = np.abs(left[1:] - right[:-1]) > 1e-8 * np.maximum(size[1:], size[:-1])
-        return edges[1:-1][slope_jump | value_jump], bool(value_jump.any())
+        width = np.diff(edges)
+        # Extrapolated slopes carry the rounding of f, magnified by the width of the panel.
+        noise = np.stack([(1e-8 + 1e3 * self.rounding) * size, 1e5 * self.rounding * size / width + 1e-7 * size])
+        noise = noise[:, 1:] + noise[:, :-1]
+        jump = left[:, 1:] - right[:, :-1]
+        return np.asarray((np.abs(jump[:2]) > noise).any(axis=0)), jump, noise
+
+    def _sharpened(self, edges: Array) -> Array:
+        """Every edge where f or f′ jumps, moved to where the polynomials of both sides meet."""
+        found, jumps, noise = self._jumps(edges)
+        kinks = []
+        for i in np.nonzero(found)[0]:
+            gap, turn, bend = jumps[:, i]
+            reach = 0.01 * (edges[i + 2] - edges[i])
+            if abs(gap) > 1e3 * noise[0, i]:
+                shift = self._switch(edges[i : i + 3], reach)
+            elif abs(turn) > 1e-3 * abs(bend) * reach and abs(gap) <= abs(turn) * reach:
+                shift = -gap / turn
+            else:
+                shift = -turn / bend if bend and abs(turn) <= abs(bend) * reach else 0.0
+            # Below 1e-11 the shift is rounding: an edge that was exactly right must stay so.
+            moved = 1e-11 * max(1.0, abs(edges[i + 1])) < abs(shift) < reach
+            kinks.append(edges[i + 1] + (shift if moved else 0.0))
+        return np.array(kinks)
+
+    def _switch(self, edges: Array, reach: float) -> float:
+        """Distance from the middle edge to where f leaves its left polynomial for its right one, by bisection."""
+        values = self._evaluate(nodes(edges)[0])
+        left, right = ends(values, edges)
+        before, after = right[:, 0], left[:, 1]
+        low, high = -reach, reach
+        for _ in range(60):
+            x = (low + high) / 2
+            at = float(self._evaluate(np.array([edges[1] + x]))[0])
+            power = np.array([1.0, x, x * x / 2])
+            low, high = (x, high) if abs(at - before @ power) < abs(at - after @ power) else (low, x)
+        return (low + high) / 2
 
     def _start(self, reach: float) -> Array:
         fine = np.arange(-REACH, REACH + 0.5) if self.slope else np.arange(-REACH, REACH + 0.25, 0.5)
@@ -97,29 +133,6 @@ class Scalar:
                 "Gaussian moments cannot be integrated."
             )
         return values
-
-    def _locate(self, edges: Array) -> Array:
-        """Kinks: where bisection ended in panels below 1e-4, sharpened to where the two smooth sides meet."""
-        narrow = np.diff(edges) < 1e-4
-        kinks = []
-        starts = np.nonzero(narrow & ~np.concatenate([[False], narrow[:-1]]))[0]
-        stops = np.nonzero(narrow & ~np.concatenate([narrow[1:], [False]]))[0] + 1
-        for low, high in zip(edges[starts], edges[stops]):
-            sides = np.array([[low - 1e-3, low], [high, high + 1e-3]])
-            _, right, _, right_slope = end_slopes(self._evaluate(nodes(sides[:1])[0])[0], sides[0])
-            left, _, left_slope, _ = end_slopes(self._evaluate(nodes(sides[1:])[0])[0], sides[1])
-            middle = self._narrowest(edges, low, high)
-            gap = (left[0] + left_slope[0] * (middle - high)) - (right[0] + right_slope[0] * (middle - low))
-            turn = left_slope[0] - right_slope[0]
-            shift = -gap / turn if turn else 0.0
-            kinks.append(middle + shift if abs(shift) < 1e-7 else middle)
-        return np.array(kinks)
-
-    @staticmethod
-    def _narrowest(edges: Array, low: float, high: float) -> float:
-        inside = edges[(edges >= low) & (edges <= high)]
-        at = int(np.argmin(np.diff(inside)))
-        return float(inside[at] + inside[at + 1]) / 2
 
     def _refine(self, edges: Array) -> Array:
         """Bisect panels until f is a polynomial to rounding on each, or the panel is as narrow as rounding allows."""
@@ -144,6 +157,22 @@ class Scalar:
             middle = panels.mean(axis=-1)
             panels = np.concatenate([np.stack([panels[:, 0], middle], -1), np.stack([middle, panels[:, 1]], -1)])
         return np.unique(np.concatenate([panel.reshape(-1) for panel in finished]))
+
+
+def _joined(start: Array, kinks: Array) -> Array:
+    """Both, ascending; a starting edge next to a kink gives way to it."""
+    if len(kinks):
+        start = start[np.abs(start[:, None] - kinks[None, :]).min(axis=1) > 1e-7]
+    return np.unique(np.concatenate([start, kinks]))
+
+
+def _narrow_clusters(edges: Array) -> Array:
+    """Where bisection ended in panels below 1e-4: the middle of the narrowest of each cluster."""
+    narrow = np.diff(edges) < 1e-4
+    starts = np.nonzero(narrow & ~np.concatenate([[False], narrow[:-1]]))[0]
+    stops = np.nonzero(narrow & ~np.concatenate([narrow[1:], [False]]))[0] + 1
+    at = [start + int(np.argmin(np.diff(edges[start : stop + 1]))) for start, stop in zip(starts, stops)]
+    return np.array([(edges[i] + edges[i + 1]) / 2 for i in at])
 
 
 def scalar_of(activation: Activation) -> Scalar:
