@@ -10,7 +10,7 @@ import numpy as np
 from fanin.errors import InputError
 from fanin.fans import Fans, conv
 from fanin.initializers._base import Example, number
-from fanin.initializers._matrix import MatrixLaw, Stack, haar
+from fanin.initializers._matrix import MatrixLaw, Stack, haar, stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,15 +59,14 @@ class DeltaOrthogonal(MatrixLaw):
         yield cls(2.0), (24, 6, 4), conv((24, 6, 4), groups=3)
         yield cls(scaled=True), (8, 16, 5), conv((8, 16, 5))
 
-    def check(self, place: Stack) -> None:
-        if not self.config["scaled"] and place.inputs > place.rows:
-            accepted = "at least as many outputs as inputs in a group, or scaled=True"
-            raise InputError.of("shape", place.shape, accepted, "DeltaOrthogonal")
-
     def validate(self, shape: Sequence[int], fans: Fans) -> None:
         super().validate(shape, fans)
         if not fans.window_axes:
             raise InputError.of("fans", fans, "fans with window axes (a convolution)", "DeltaOrthogonal")
+        place = stack("DeltaOrthogonal", shape, fans)
+        if not self.config["scaled"] and place.inputs > place.rows:
+            accepted = "at least as many outputs as inputs in a group, or scaled=True"
+            raise InputError.of("shape", place.shape, accepted, "DeltaOrthogonal")
 
     def _scale(self, place: Stack) -> float:
         scale = max(math.sqrt(place.rows / place.inputs), 1.0) if self.config["scaled"] else 1.0
