@@ -60,10 +60,9 @@ def show(name: str, result: tuple[list[float], float], meaning: str) -> None:
 
 def main() -> None:
     """Fit and print every table."""
-    f = nodes(-1 / 3, 1 / 3)
-    f = f[np.abs(f) > 1e-3]
-    log_target = -2 * (np.log1p(f) - f) / f**2
-    show("LOG", fit(f, log_target, 7, f**2 / np.abs(2 * np.log1p(f))), "-2 log(1+f) = -2f + f^2 LOG(f), relative")
+    f = nodes(-0.5, -1e-4)
+    target = -2 * np.log1p(f)
+    show("LOG", fit(f, target / f, 7, f / target), "-2 log(1+f) = f LOG(f) on [-1/2, 0), relative")
 
     y = nodes(1e-3, 1.0)
     sine, cosine = np.sin(np.pi / 4 * y), np.cos(np.pi / 4 * y)

@@ -39,7 +39,7 @@ class Key:
     @property
     def words(self) -> tuple[int, int]:
         """The two 32-bit words of the Philox key."""
-        message = self.seed.to_bytes(8, "little") + self.name.encode()
+        message = self.seed.to_bytes(8, "little") + self.name.encode("utf-8", "surrogatepass")
         digest = hashlib.blake2b(message, digest_size=8, person=b"fanin.key").digest()
         return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 

@@ -16,19 +16,24 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "plan"]
 
+_CENTRE_ENDS = 2.9  # t = 10 is |z| = 2.93; below it the tail is never asked for
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """value = min(max(fma(scale, z, location), low), high), all float32.
+    """The numbers of a law that a transform reads, in float32.
 
     Args:
         kind: as in :class:`Law`.
-        location: float32 nearest to the law's.
-        scale: float32 nearest to the law's.
-        low: smallest value allowed; -inf where nothing is cut.
+        location: nearest to the law's.
+        scale: nearest to the law's.
+        low: smallest value allowed; what lies outside is cut. -inf where nothing is.
         high: largest value allowed.
-        inside: erf(bound / √2) of a truncated normal, else 1.
-        outside: erfc(bound / √2) of a truncated normal, else 0.
+        step: uniform: scale / 2^24. Truncated normal: 2 P / 2^31, with P = P(|Z| < bound).
+        inside: truncated normal: scale · P / 2^31.
+        outside: truncated normal: 2 (1 - P) + P / 2^31, where 1 - P is computed without cancellation.
+        clip: whether cutting to [low, high] can change a value.
+        tail: whether a value of a truncated normal can lie in the tail of the inverse.
         exact: the location in float64, which a constant uses.
     """
 
@@ -37,8 +42,11 @@ class Plan:
     scale: np.float32
     low: np.float32
     high: np.float32
+    step: np.float32
     inside: np.float32
     outside: np.float32
+    clip: bool
+    tail: bool
     exact: float
 
 
@@ -49,20 +57,37 @@ def plan(law: Law) -> Plan:
     Raises:
         InputError: if the law's values leave the range of float32.
     """
-    reach = law.bound if law.kind == "truncated_normal" else {"constant": 0.0, "uniform": 1.0, "normal": 6.8}[law.kind]
-    largest = max(abs(law.location), abs(law.location) + law.scale * min(reach, 6.8))
-    if law.kind != "constant" and largest > float(np.finfo(np.float32).max):
+    reach = {"constant": 0.0, "uniform": 1.0, "normal": 6.8, "truncated_normal": min(law.bound, 6.8)}[law.kind]
+    if law.kind != "constant" and abs(law.location) + law.scale * reach > float(np.finfo(np.float32).max):
         raise InputError.of("scale", law.scale, "values within the range of float32", "Law")
-    inside, outside = 1.0, 0.0
-    low, high = np.float32(-math.inf), np.float32(math.inf)
+    step = inside = outside = 0.0
+    low, high, clip, tail = np.float32(-math.inf), np.float32(math.inf), False, False
     with np.errstate(over="ignore", under="ignore"):
         location, scale = np.float32(law.location), np.float32(law.scale)
         if law.kind == "uniform":
-            # [low, high): rounding scale · u + location may reach the upper end, which is then cut to the value below
-            low = location
-            high = max(location, np.nextafter(np.float32(law.location + law.scale), np.float32(-math.inf)))
+            # [low, high): rounding location + scale · u may reach the upper end, which is then cut to the value below.
+            step = float(scale) / 2**24
+            low, above = location, np.float32(law.location + law.scale)
+            high = max(location, np.nextafter(above, np.float32(-math.inf)))
+            clip = bool(np.float32(float(location) + step * (2**24 - 1)) > high)
         elif law.kind == "truncated_normal":
-            inside, outside = math.erf(law.bound / math.sqrt(2)), math.erfc(law.bound / math.sqrt(2))
+            probability, rest = math.erf(law.bound / math.sqrt(2)), math.erfc(law.bound / math.sqrt(2))
+            step, inside = probability / 2**30, law.scale * probability / 2**31
+            outside = 2 * rest + probability / 2**31
             low = np.float32(law.location - law.scale * law.bound)
             high = np.float32(law.location + law.scale * law.bound)
-    return Plan(law.kind, location, scale, low, high, np.float32(inside), np.float32(outside), law.location)
+            clip = True
+            tail = law.bound > _CENTRE_ENDS
+        return Plan(
+            law.kind,
+            location,
+            scale,
+            low,
+            high,
+            np.float32(step),
+            np.float32(inside),
+            np.float32(outside),
+            clip,
+            tail,
+            law.location,
+        )

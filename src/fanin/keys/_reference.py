@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fanin.keys._float32 import F32, fma, to_bfloat16_bits
+from fanin.keys._float32 import F32, to_bfloat16_bits
 from fanin.keys._philox import TILE, words_of_tiles
 from fanin.keys._transforms import normal, truncated_normal, uniform
 
@@ -18,6 +18,7 @@ __all__ = ["STORAGE", "reference_fill"]
 
 # bfloat16 has no NumPy dtype; its bits are stored as uint16
 STORAGE = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": np.uint16}
+_TRANSFORMS = {"uniform": uniform, "normal": normal, "truncated_normal": truncated_normal}
 _TILES_AT_ONCE = 2048  # bounds the float64 temporaries of the emulated fma to a few MiB
 
 
@@ -40,11 +41,6 @@ def reference_fill(out: npt.NDArray[Any], plan: Plan, key: tuple[int, int], star
 
 def _tiles(plan: Plan, key: tuple[int, int], first: int, tiles: int) -> F32:
     words = words_of_tiles(key, first, tiles)
-    if plan.kind == "uniform":
-        z = uniform(words)
-    elif plan.kind == "normal":
-        z = normal(words)
-    else:
-        z = truncated_normal(words, plan.inside, plan.outside)
-    values = fma(plan.scale, z, plan.location)
-    return np.clip(values, plan.low, plan.high).transpose(1, 0, 2).reshape(-1)
+    values = _TRANSFORMS[plan.kind](words, plan)
+    cut: F32 = np.minimum(np.maximum(values, plan.low), plan.high)
+    return cut.transpose(1, 0, 2).reshape(-1)
