@@ -116,6 +116,11 @@ class Segment:
         """How many weights the signal is multiplied by, one after the other."""
         return sum(step.kind in ("map", "residual") for step in self.steps)
 
+    @property
+    def depth(self) -> int:
+        """The same, with a recurrence counted once a time step."""
+        return sum(_times(step.node) for step in self.steps if step.kind in ("map", "residual"))
+
     def decades(self) -> float:
         """log10 of the change of the sample-dependent std over the segment."""
         return math.fsum(step.decades for step in self.steps)
@@ -196,7 +201,9 @@ def steps(trace: Trace, path: Sequence[Node]) -> list[Step]:
         met |= names
         kind = _kind(trace.graph, source, node)
         before, after = strength(trace, source.id), strength(trace, node.id)
-        if kind is not None and before is not None and after is not None and node.id < head and not known:
+        if kind is None or before is None or after is None or node.id >= head or known:
+            continue
+        if counted or kind != "pointwise":  # what is done to the data before the first weight is no layer
             counted.append(Step(node, before, after, kind, _backward(trace, source.id, node.id)))
     return counted
 
@@ -219,9 +226,11 @@ class Chain:
 
     Args:
         steps: the counted ops where the gradient was measured on both sides, in execution order.
+        all: all counted ops.
     """
 
     steps: tuple[Step, ...]
+    all: tuple[Step, ...]
 
     @property
     def decades(self) -> float:
@@ -230,13 +239,13 @@ class Chain:
 
     @property
     def forward(self) -> float:
-        """log10 of the change of the forward std over the same ops, normalizations left out."""
-        return math.fsum(step.decades for step in self.steps if step.kind != "norm")
+        """log10 of the change of the forward std over the whole path, normalizations left out."""
+        return math.fsum(step.decades for step in self.all if step.kind != "norm")
 
     @property
     def forward_rms(self) -> float:
-        """log10 of the change of the forward rms over the same ops, normalizations left out."""
-        return math.fsum(step.rms_decades for step in self.steps if step.kind != "norm")
+        """log10 of the change of the forward rms over the whole path, normalizations left out."""
+        return math.fsum(step.rms_decades for step in self.all if step.kind != "norm")
 
     @property
     def first(self) -> Step:
@@ -261,11 +270,13 @@ class Chain:
 
 def backward_chains(trace: Trace) -> list[Chain]:
     """The gradient's way along each main path; empty where it is exactly zero everywhere."""
-    chains = (
-        Chain(tuple(s for s in steps(trace, path) if s.backward is not None and s.kind != "residual"))
-        for path in paths(trace)
-    )
-    return [chain for chain in chains if chain.steps]
+    chains = []
+    for path in paths(trace):
+        counted = steps(trace, path)
+        measured = tuple(s for s in counted if s.backward is not None and s.kind != "residual")
+        if measured:
+            chains.append(Chain(measured, tuple(counted)))
+    return chains
 
 
 def lost_share(counted: Sequence[Step]) -> float:
@@ -356,6 +367,13 @@ def weight_before(trace: Trace, node: Node) -> str | None:
             return name
         here = _carrier(trace, seen)
     return None
+
+
+def _times(node: Node) -> int:
+    """How often an op multiplies by its weights: once a time step for a whole recurrence, else once."""
+    if node.kind == "recurrent" and len(node.shape) == 3 and node.batch_axis in (0, 1):
+        return max(1, node.shape[1 - node.batch_axis])
+    return 1
 
 
 def _decades(before: float, after: float) -> float:

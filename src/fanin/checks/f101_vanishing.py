@@ -35,12 +35,14 @@ class Vanishing(Rule):
         Give each weight the gain that its nonlinearity asks for: ``fanin.init_(model, x)``; or a normalization.
 
     Thresholds:
-        decades: 2 (powers of ten lost end to end, warning): a fifth of the layers of a 16-layer chain at a factor of
-            0.5; healthy plain networks of 8 layers lose less than one.
-        severe: 3 (powers of ten, error): the first layers learn a thousand times slower than the last.
+        decades: 2 (powers of ten lost end to end, warning): 7 layers at a factor of 0.5; with the right gain plain
+            networks of 8 layers lose less than one.
+        severe: 4 (powers of ten, error): the first layers learn ten thousand times slower than the last; networks that
+            lose 3 (AlexNet with default weights) still start, late.
         layers: 3 (weights in a row): fewer small weights are a choice, not a decay.
-        share: 1.5 (powers of ten of the sample-dependent share, warning; an error where it passes 2): wide ReLU
-            chains lose 6.7 / depth by themselves (0.8 decades at 40 layers).
+        share: 1.5 (powers of ten of the sample-dependent share, warning): wide ReLU chains keep a share of
+            6.7 / depth by themselves (0.8 powers lost at 40 layers).
+        same: 2.5 (powers of ten of that share, error): three parts in a thousand tell samples apart.
 
     Source:
         Glorot & Bengio (2010), AISTATS; He, Zhang, Ren & Sun (2015); Schoenholz, Gilmer, Ganguli & Sohl-Dickstein
@@ -52,7 +54,7 @@ class Vanishing(Rule):
     category = "vanishing"
     severity = "error"
     requires = ("forward",)
-    thresholds: ClassVar[Mapping[str, float]] = {"decades": 2, "severe": 3, "layers": 3, "share": 1.5}
+    thresholds: ClassVar[Mapping[str, float]] = {"decades": 2, "severe": 4, "layers": 3, "share": 1.5, "same": 2.5}
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
         from fanin.checks._path import lost_share, paths, segments, steps
@@ -62,15 +64,16 @@ class Vanishing(Rule):
         for path in paths(trace):
             counted = steps(trace, path)
             found = False
+            lost = min(-lost_share(counted), _end_to_end(counted))
             for segment in segments(counted):
                 shrinks = -segment.decades() >= limits["decades"] and segment.layers >= limits["layers"]
                 if shrinks and (not segment.normalized or _below_epsilon(segment)):
                     found = True
-                    yield self._shrinks(trace, segment, limits)
-            if not found and -lost_share(counted) >= limits["share"]:
-                yield self._swamped(trace, counted)
+                    yield self._shrinks(trace, segment, limits, lost)
+            if not found and lost >= limits["share"]:
+                yield self._swamped(trace, counted, limits, lost)
 
-    def _shrinks(self, trace: Trace, segment: Segment, limits: Mapping[str, float]) -> Finding:
+    def _shrinks(self, trace: Trace, segment: Segment, limits: Mapping[str, float], lost: float) -> Finding:
         decades, layers = -segment.decades(), segment.layers
         first, last = segment.steps[0], segment.steps[-1]
         worst = [s for s in segment.steps if s.kind == "map" and -s.decades >= 0.5 * decades / layers]
@@ -81,12 +84,11 @@ class Vanishing(Rule):
             f"layers (× {10 ** (-decades / layers):.2g} a layer): std {first.before.std:.2g} before "
             f"{first.node.place}, {last.after.std:.2g} after {last.node.place}.",
             _FIX,
-            severity="error" if decades >= limits["severe"] else "warning",
+            severity="error" if decades >= limits["severe"] or lost >= limits["same"] else "warning",
             evidence={"decades": decades, "layers": layers, "factor": 10 ** (-decades / layers)},
         )
 
-    def _swamped(self, trace: Trace, counted: list[Step]) -> Finding:
-        lost = -sum(step.share_decades for step in counted)
+    def _swamped(self, trace: Trace, counted: list[Step], limits: Mapping[str, float], lost: float) -> Finding:
         begin = next((s for s in counted if s.kind == "map" and s.share_decades < -0.1), counted[0])
         last = counted[-1]
         return self.finding(
@@ -94,7 +96,7 @@ class Vanishing(Rule):
             f"samples become indistinguishable: the share of the signal that differs between them falls by {lost:.1f} "
             f"powers of ten, to {last.after.share:.2g} after {last.node.place}; the rest is the same for every sample.",
             _FIX,
-            severity="error" if lost >= 2 else "warning",
+            severity="error" if lost >= limits["same"] else "warning",
             evidence={"decades": lost, "share": last.after.share},
         )
 
@@ -111,6 +113,13 @@ _EPSILON = 1e-6
 """Mean square below which the 1e-5 that normalizations add to the variance decides (a tenth of it)."""
 
 _FIX = "fanin.init_(model, x): each weight gets the gain that its fan-in and nonlinearity ask for"
+
+
+def _end_to_end(counted: list[Step]) -> float:
+    """log10 of the share before the first counted op over that after the last: what sums and pools bring back."""
+    import math
+
+    return math.log10(counted[0].before.share / counted[-1].after.share) if counted else 0.0
 
 
 def _below_epsilon(segment: Segment) -> bool:

@@ -58,7 +58,7 @@ class Exploding(Rule):
         yield from self._overflow(evidence)
         for path in paths(trace):
             for segment in segments(steps(trace, path)):
-                grows = segment.rms_decades() >= limits["decades"] and segment.layers >= limits["layers"]
+                grows = segment.rms_decades() >= limits["decades"] and segment.depth >= limits["layers"]
                 if grows and not segment.normalized:
                     yield self._grows(evidence, segment, limits)
 
@@ -67,7 +67,7 @@ class Exploding(Rule):
 
         trace = evidence.trace
         assert trace is not None
-        decades, layers = segment.rms_decades(), segment.layers
+        decades, layers = segment.rms_decades(), segment.depth
         first, last = segment.steps[0], segment.steps[-1]
         sums = sum(step.rms_decades for step in segment.steps if step.kind == "residual")
         blocks = sum(step.kind == "residual" for step in segment.steps)

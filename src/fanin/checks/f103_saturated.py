@@ -63,7 +63,7 @@ class Saturated(Rule):
             if signal is None or signal.count == 0:
                 continue
             share, entropy = signal.saturated_fraction, getattr(signal, "entropy", None)
-            if share is not None and share >= limits["share"] and node.kind == "activation":
+            if share is not None and share >= limits["share"] and _has_two_sides(node):
                 before = strength(trace, node.inputs[0]) if node.inputs else None
                 if "sigmoid" in node.op and before is not None and before.share < _CONSTANT:
                     continue
@@ -99,6 +99,11 @@ _CONSTANT = 0.3
 
 _FIX = "scale the weights in front of it to pre-activations of std 1 (fanin.init_(model, x)); normalise raw inputs"
 _ATTENTION = "give queries and keys std 1/sqrt(d_model) and the scores 1/sqrt(head_dim): fanin.init_(model, x)"
+
+
+def _has_two_sides(node: Node) -> bool:
+    """False for a clipped ReLU: that it is zero for half of its inputs is what it is for."""
+    return node.kind == "activation" and not (node.op == "hardtanh" and node.attrs.get("min_val") == 0)
 
 
 def _attends(trace: Trace, node: Node) -> bool:

@@ -57,7 +57,7 @@ class Dead(Rule):
         trunk = {node.id for path in paths(trace) for node in path}
         for node in trace.graph.nodes:
             signal = trace.signals.at(node.place)
-            if signal is None or signal.count == 0 or node.kind != "activation" or not node.inputs:
+            if signal is None or signal.count == 0 or node.op not in _CUTTING or not node.inputs:
                 continue
             dead = 1.0 if signal.max_abs == 0 else signal.dead_fraction
             before = strength(trace, node.inputs[0])
@@ -90,3 +90,20 @@ class Dead(Rule):
             torch.manual_seed(0)
             model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
             return {"model": model, "inputs": torch.randn(64, 16), "target": torch.randn(64, 4)}
+
+
+_CUTTING = frozenset(
+    [
+        "relu",
+        "relu6",
+        "relu_squared",
+        "threshold",
+        "hardtanh",
+        "clamp",
+        "hardswish",
+        "hardsigmoid",
+        "softshrink",
+        "hardshrink",
+    ]
+)
+"""Activations that are exactly zero, and flat, over a range of inputs."""

@@ -60,7 +60,7 @@ class Cloned(Rule):
         from fanin.checks._tensors import readable, slot_of, trainable
 
         free = trainable(evidence)
-        drawn = [(n, t) for n, t in readable(evidence) if n in free and t.dim() >= 2 and t.numel() >= _SMALLEST]
+        drawn = [(n, t) for n, t in readable(evidence) if n in free and _is_draw(t, slot_of(evidence, n))]
         for names in _equal_tensors(drawn):
             yield self.finding(
                 names[0],
@@ -79,7 +79,7 @@ class Cloned(Rule):
     ) -> Finding | None:
         from fanin.checks._tensors import equal_rows, mostly_distinct, rows
 
-        if slot is not None and slot.role not in ("weight", "unknown"):
+        if slot is not None and slot.role != "weight":
             return None
         matrix = rows(tensor, slot).flatten(0, 1)
         if matrix.shape[1] < _ROW or not mostly_distinct(matrix[0]):
@@ -123,6 +123,12 @@ _SMALLEST = 16
 
 _ROW = 8
 """Fewest incoming weights of a unit whose repetition is no chance: depthwise 3 x 3 filters have 9."""
+
+
+def _is_draw(tensor: torch.Tensor, slot: Slot | None) -> bool:
+    """Matrices that a law draws: no vectors in disguise (1, 1, d), no tables that a formula fills."""
+    matrix = sum(size > 1 for size in tensor.shape) >= 2 and tensor.numel() >= _SMALLEST
+    return matrix and (slot is None or slot.role in ("weight", "embedding", "token"))
 
 
 def _equal_tensors(drawn: list[tuple[str, torch.Tensor]]) -> Iterator[list[str]]:

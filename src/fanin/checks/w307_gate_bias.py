@@ -106,7 +106,8 @@ class GateBias(Rule):
                 self.head = torch.nn.Linear(8, 3)
 
             def forward(self, x: torch.Tensor) -> Any:
-                return self.head(self.cell(x)[0][:, -1])
+                states: Any = self.cell
+                return self.head(states(x)[0][:, -1])
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
