@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from rich.table import Table
+
 from fanin.cli._story_five import play as play_five
 from fanin.cli._story_thirty import play as play_thirty
 
@@ -32,11 +34,15 @@ def play(screen: Screen, seed: int = 0) -> None:
     play_thirty(screen, seed)
     screen.print()
     screen.rule("Your model")
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for command, what in (
-        ("fanin check model.py:make_model", "what is wrong with its start, where, and what to do"),
-        ("fanin init model.py:make_model --out w.safetensors", "plan, write and save a better one"),
+        ("fanin check model.py:make", "what is wrong with its start, where, what to do"),
+        ("fanin init model.py:make --out w.safetensors", "plan, write and save a better one"),
         ("fanin.init_(model, x)", "the same in your script, in one line"),
     ):
-        screen.print(screen.text(f"{command}", "bold cyan") + screen.text(f"   {what}", "dim"), indent=2, hang=4)
+        table.add_row(screen.text(command, "bold cyan"), screen.text(what, "dim"))
+    screen.print(table)
     screen.print()
     screen.print(screen.text(f"{time.perf_counter() - started:.0f} seconds.", "dim"))
