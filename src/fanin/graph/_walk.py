@@ -5,6 +5,7 @@ Answers come from the dataflow alone, never from names of attributes.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -198,8 +199,8 @@ def residual_adds(graph: Graph) -> tuple[ResidualAdd, ...]:
 def _parting(graph: Graph, skip: int, branch: int, weights: list[bool]) -> tuple[int, tuple[int, ...]] | None:
     """(where they part, nodes of the branch) if ``branch`` computes from something on the path of ``skip``."""
     line = _back(graph, skip, through_products=False)
-    if branch in line:
-        return None
+    if branch in line or math.prod(graph.nodes[skip].shape) < math.prod(graph.nodes[branch].shape):
+        return None  # a smaller operand is a shift that is spread over the signal
     reached = _upstream(graph, branch, line)
     meeting = [id_ for id_ in reached if id_ in line and not _outside(graph.nodes[id_])]
     inner = [id_ for id_ in reached if id_ not in line]

@@ -32,20 +32,20 @@ def assemble_graph(
 
 def _places(drafts: list[Draft]) -> list[str]:
     """The module path where one op of a call stands out, else path/op; numbered where that repeats."""
-    weighty = Counter((d.module, d.call) for d in drafts if d.kind not in _SIDE and d.module)
+    weighty = Counter((d.module, d.call) for d in drafts if d.kind not in _SIDE and d.module and not d.name)
     total = Counter((d.module, d.call) for d in drafts if d.module and d.kind != "input")
     seen: Counter[str] = Counter()
     taken: set[str] = set()
     places = []
     for draft in drafts:
         call = (draft.module, draft.call)
-        alone = total[call] == 1 or (weighty[call] == 1 and draft.kind not in _SIDE)
+        alone = not draft.name and (total[call] == 1 or (weighty[call] == 1 and draft.kind not in _SIDE))
         if draft.kind == "input":
             base = draft.name or f"{draft.module}/{draft.op}".lstrip("/")
         elif draft.module and alone:
             base = draft.module
         else:
-            base = f"{draft.module}/{draft.op}".lstrip("/")
+            base = f"{draft.module}/{draft.name or draft.op}".lstrip("/")
         seen[base] += 1
         place = base if seen[base] == 1 else f"{base}#{seen[base]}"
         while place in taken:

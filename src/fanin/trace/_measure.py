@@ -10,6 +10,7 @@ import torch
 
 from fanin.graph import saturation_bounds
 from fanin.trace._attention import fused_entropy, softmax_entropy
+from fanin.trace._gates import Gate, gates
 from fanin.trace._provenance import Origin, storage_id
 from fanin.trace._stats import BatchAxis, Stats, measure, measure_sample
 
@@ -45,6 +46,8 @@ class Gauge:
         batch: BatchAxis | None,
         source: Origin | None,
         unit_axis: int | None,
+        *,
+        estimate: bool = False,
     ) -> Stats | None:
         """Measure the output of a node; views and masked copies take over what is known of their input."""
         if not _measurable(tensor) or (draft.kind == "input" and draft.attrs.get("source") != "argument"):
@@ -59,8 +62,15 @@ class Gauge:
         else:
             with _plain_arithmetic(tensor):
                 stats = measure(tensor, batch, saturation_bounds(draft.op, draft.attrs), _unit_axis(draft, unit_axis))
-        self.forward[draft.id] = stats
+        self.forward[draft.id] = replace(stats, exact=False) if estimate else stats
         return stats
+
+    def gates(
+        self, op: str, tensors: dict[str, torch.Tensor], states: list[torch.Tensor], attrs: dict[str, Any]
+    ) -> list[Gate]:
+        """Gate values inside a recurrent call."""
+        with _plain_arithmetic(tensors["input"]):
+            return gates(op, tensors, states, attrs)
 
     def watch_softmax(self, tensor: torch.Tensor, draft: Draft, masked: bool) -> None:
         """Entropy of the rows of an attention softmax."""

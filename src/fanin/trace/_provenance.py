@@ -10,7 +10,7 @@ import torch
 
 from fanin.trace._stats import BatchAxis, Stats
 
-__all__ = ["Origin", "Source", "Table", "match_axes", "storage_id"]
+__all__ = ["Origin", "Source", "Table", "match_axes", "storage_id", "version_of"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def storage_id(tensor: torch.Tensor) -> int | None:
     return int(tensor.untyped_storage()._cdata)
 
 
-def _version(tensor: torch.Tensor) -> int:
+def version_of(tensor: torch.Tensor) -> int:
+    """Count of in-place writes; 0 for inference tensors, which keep none."""
     return 0 if tensor.is_inference() else int(tensor._version)
 
 
@@ -129,7 +130,7 @@ class Table:
 
     def set(self, tensor: torch.Tensor, origin: Origin) -> None:
         """Remember where a tensor comes from."""
-        self.entries[id(tensor)] = _Entry(weakref.ref(tensor), origin, _version(tensor))
+        self.entries[id(tensor)] = _Entry(weakref.ref(tensor), origin, version_of(tensor))
 
     def wrote(self, tensor: torch.Tensor, origin: Origin) -> None:
         """Remember an in-place write: whatever shares the storage shows it."""
@@ -146,13 +147,13 @@ class Table:
                 return Origin(sources=(Source(name, tuple(range(tensor.dim())), tensor.dim()),))
         entry = self.entries.get(id(tensor))
         if entry is not None and entry.tensor() is tensor:
-            if entry.version == _version(tensor) or not self.writes:
+            if entry.version == version_of(tensor) or not self.writes:
                 return entry.origin
             storage = storage_id(tensor)
             origin = self.writes.get(storage, entry.origin) if storage is not None else entry.origin
             if origin.node is not None and (entry.origin.node is None or origin.node > entry.origin.node):
-                entry.origin = Origin(node=origin.node, batch=entry.origin.batch)
-            entry.version = _version(tensor)
+                entry.origin = Origin(node=origin.node, batch=entry.origin.batch, hooked=True)
+            entry.version = version_of(tensor)
             return entry.origin
         return self._by_storage(tensor)
 

@@ -15,7 +15,7 @@ from fanin.trace._attributes import refine
 from fanin.trace._batch import carry
 from fanin.trace._calls import Call, Operand, Spec, parse, resolve, tensors
 from fanin.trace._measure import Gauge, units
-from fanin.trace._provenance import Origin, Source, Table, match_axes, storage_id
+from fanin.trace._provenance import Origin, Source, Table, match_axes, storage_id, version_of
 from fanin.trace._restore import Guard
 from fanin.trace._stats import BatchAxis
 
@@ -120,8 +120,10 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         call = parse(spec, args, kwargs)
         operands = [(operand, self._origin(operand.tensor)) for operand in call.operands]
+        versions = [version_of(operand.tensor) for operand in call.operands]
         result = func(*args, **kwargs)
-        self._record(spec, call, operands, result, kwargs.get("out"))
+        changed = {id(o.tensor) for o, before in zip(call.operands, versions) if version_of(o.tensor) != before}
+        self._record(spec, call, operands, result, changed | {id(t) for t in tensors(kwargs.get("out"))})
         return result
 
     def _ignoring(self) -> bool:
@@ -184,19 +186,18 @@ class Recorder(TorchFunctionMode):
         self._observe(tensor, origin, self.drafts[-1])
         self.table.set(tensor, origin)
 
-    def _record(self, spec: Spec, call: Call, operands: Operands, result: Any, out: Any) -> None:
-        outputs = [t for t in tensors(result)]
-        if not outputs or spec.constant:
-            if spec.constant and (spec.in_place or out is not None):
-                for tensor in outputs:
-                    self.table.wrote(tensor, Origin())
+    def _record(self, spec: Spec, call: Call, operands: Operands, result: Any, changed: set[int]) -> None:
+        """Enter a call into the graph; ``changed`` are the tensors that it wrote in place."""
+        outputs = [operands[0][0].tensor] if spec.op == "setitem" and operands else list(tensors(result))
+        written = any(id(t) in changed for t in outputs)
+        if spec.constant:
+            for tensor in outputs if written else ():
+                self.table.wrote(tensor, Origin())
             return
-        written = spec.in_place or out is not None
-        if spec.op == "setitem":
-            outputs = [operands[0][0].tensor]
-        if not written:
-            mine = {id(operand.tensor) for operand, _ in operands}
-            outputs = [t for t in outputs if id(t) not in mine]
+        mine = {id(operand.tensor) for operand, _ in operands}
+        outputs = [t for t in outputs if id(t) in changed or id(t) not in mine]
+        if not outputs:
+            return
         data = self._data(spec, operands)
         uses = [(operand, source) for operand, origin in operands for source in origin.sources]
         is_data = bool(data) or (bool(uses) and self._makes_data(spec, operands))
@@ -238,6 +239,8 @@ class Recorder(TorchFunctionMode):
         origin = self._finish(refined.spec, main, inputs, params, attrs, batch, data, written)
         if self.gauge is not None and refined.kind in ("softmax", "attention"):
             self._watch_attention(main, operands)
+        if self.gauge is not None and refined.kind == "recurrent":
+            self._watch_gates(self.drafts[-1], operands)
         if refined.lookup:
             origin.lookup, origin.sources = True, refined.lookup
         for index, tensor in enumerate(outputs[1:], start=1):
@@ -253,6 +256,18 @@ class Recorder(TorchFunctionMode):
             gauge.watch_softmax(output, draft, self._masked(draft))
         elif draft.op == "scaled_dot_product_attention":
             gauge.watch_fused(draft, {operand.argument: operand.tensor for operand, _ in operands})
+
+    def _watch_gates(self, call: Draft, operands: Operands) -> None:
+        """Nodes for the gates inside a recurrent call; ``part_of`` keeps them off the dataflow."""
+        assert self.gauge is not None
+        named = {operand.argument: operand.tensor for operand, _ in operands}
+        states = [operand.tensor for operand, _ in operands if operand.argument == "hx"]
+        for name, op, layer, values in self.gauge.gates(call.op, named, states, call.attrs):
+            attrs = {"part_of": call.id, "gate": name[0], "layer": layer}
+            self._add(Spec(op, "activation", ()), values, (call.id,), (), attrs, None)
+            draft = self.drafts[-1]
+            draft.name = f"gate_{name}"
+            self.gauge.watch(values, draft, None, None, -1, estimate=True)
 
     def _masked(self, draft: Draft) -> bool:
         """Whether a mask was written into the logits of a softmax."""
