@@ -22,6 +22,7 @@ __all__ = ["REFERENCE", "backend", "backends", "fill", "fill_rows", "sample"]
 REFERENCE = "reference"
 _END = 1 << 63
 _SLOW_FROM = 1 << 22  # elements that take the reference about a second: worth telling why
+_told = False
 
 
 def fill(
@@ -214,11 +215,13 @@ def _refusal(dtype: str, count: int, start: int) -> InputError:
     return InputError.of("start", start, "an integer in [0, 2**63 - count]")
 
 
-@lru_cache(maxsize=1)
 def _tell_once() -> None:
-    warnings.warn(
-        "fanin was installed without its compiled kernel (no working C++ compiler), so random fills use NumPy and are "
-        "hundreds of times slower; the values are the same. Install a C++ compiler and reinstall fanin.",
-        RuntimeWarning,
-        stacklevel=4,
-    )
+    global _told
+    if not _told:
+        _told = True
+        warnings.warn(
+            "fanin was installed without its compiled kernel (no working C++ compiler), so random fills use NumPy and "
+            "are hundreds of times slower; the values are the same. Install a C++ compiler and reinstall fanin.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
