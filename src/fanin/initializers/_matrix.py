@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from fanin.errors import InputError
 from fanin.initializers._base import Initializer
-from fanin.keys import Key, Law, sample
+from fanin.keys import Key, Law, fill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,9 @@ __all__ = ["MatrixLaw", "Stack", "haar", "of_pattern", "stack"]
 
 BLOCK = 128
 """Reflectors applied per matrix product: wide enough for GEMM, small beside the matrices worth the trouble."""
+
+COLUMNS = 4 * BLOCK
+"""Columns of Q that one thread computes at a time; whole panels, and fixed, as the bits depend on it."""
 
 
 @dataclass(frozen=True)
@@ -186,49 +190,90 @@ def haar(key: Key, count: int, rows: int, cols: int, start: int = 0) -> np.ndarr
     import torch
 
     n, m = max(rows, cols), min(rows, cols)
-    gaussian = sample(Law("normal", 0.0, 1.0), key, count * n * m, start=start).reshape(count, n, m)
-    Q = _reflect(torch.from_numpy(gaussian))
+    # torch's memory is aligned as BLAS likes it, so that the last bits do not depend on the allocator.
+    V = torch.empty(count, n, m, device="cpu", dtype=torch.float32)
+    fill(Law("normal", 0.0, 1.0), key, V.data_ptr(), V.numel(), start=start)
+    Q = reflect(V)
     result: np.ndarray = (Q if rows >= cols else Q.mT.contiguous()).numpy()
     return result
 
 
-def _reflect(V: torch.Tensor) -> torch.Tensor:
+def reflect(V: torch.Tensor) -> torch.Tensor:
     """Q of the matrices whose lower trapezoids hold x_k in column k; V (count, n, m) is overwritten.
 
-    The reflectors of a panel of columns act at once in compact WY form I − V T Vᵀ, where
-    T⁻¹ = triu(VᵀV, 1) + diag(VᵀV)/2, so nearly all the work is matrix products. VᵀV follows from that of the x_k:
-    v_k = x_k + sign(x_k1)·‖x_k‖·e_1 adds one term to each entry, which saves a pass for the norms.
+    The reflectors of a panel of columns act at once in compact WY form I − V T Vᵀ, so nearly all the work is matrix
+    products. Columns of Q are independent of each other: fixed groups of them are shared out among threads, each
+    product running on one, so that the bits do not depend on the number of threads.
 
-    Source: compact WY: Schreiber & Van Loan, 1989; this T⁻¹: Puglisi, 1992.
+    Source: compact WY: Schreiber & Van Loan, 1989.
     """
     import torch
 
     count, n, m = V.shape
+    threads = torch.get_num_threads()
     Q = torch.zeros(count, n, m, device="cpu", dtype=torch.float32)
-    signs = torch.empty(count, m, device="cpu", dtype=torch.float32)
-    # Batched products copy strided operands, so a single matrix takes the plain one.
-    mm, addmm = (torch.bmm, torch.Tensor.baddbmm_) if count > 1 else (torch.mm, torch.Tensor.addmm_)
-    pick: slice | int = slice(None) if count > 1 else 0
-    for first in reversed(range(0, m, BLOCK)):
-        last = min(first + BLOCK, m)
-        panel = V[:, first:, first:last]
-        top = panel[:, : last - first].tril_()
+    # Small matrices go through batched products together; those copy strided operands, so large ones go one by one.
+    batches = [slice(None)] if m <= BLOCK else [slice(i, i + 1) for i in range(count)]
+    try:
+        torch.set_num_threads(1)
+        signs, panels = _panels(V)
+        work = [(batch, low) for batch in batches for low in reversed(range(0, m, COLUMNS))]
+        if threads == 1 or len(work) == 1:
+            for batch, low in work:
+                _apply(V, panels, Q, batch, low)
+        else:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                list(pool.map(lambda item: _apply(V, panels, Q, *item), work))
+    finally:
+        torch.set_num_threads(threads)
+    return Q.mul_(-signs[:, None, :])
+
+
+def _panels(V: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Turn the x_k in V into reflectors v_k = x_k + sign(x_k1)·‖x_k‖·e_1; return the signs and T⁻¹ of each panel.
+
+    T⁻¹ = triu(VᵀV, 1) + diag(VᵀV)/2. VᵀV follows from the products of the x_k, since v_k adds one term to each entry;
+    that saves a pass for the norms.
+
+    Source: this T⁻¹: Puglisi, 1992.
+    """
+    import torch
+
+    count, _, m = V.shape
+    signs, found = torch.empty(count, m, device="cpu", dtype=torch.float32), []
+    for first in range(0, m, BLOCK):
+        panel = V[:, first:, first : first + BLOCK]
+        top = panel[:, : panel.shape[2]].tril_()
         heads = top.diagonal(dim1=1, dim2=2)
         # A head of exactly 0 has no sign; the last reflector of a square matrix would even be the zero vector.
         heads.masked_fill_(heads == 0, 1e-15)
-        sign = signs[:, first:last] = torch.sign(heads)
+        sign = signs[:, first : first + BLOCK] = torch.sign(heads)
         gram = panel.mT @ panel
         squares = gram.diagonal(dim1=1, dim2=2)
         norms = squares.sqrt()
         inverse = gram.triu(1) + (top.tril(-1) * (sign * norms)[:, :, None]).mT
         inverse.diagonal(dim1=1, dim2=2).copy_(squares + norms * heads.abs())
         heads += sign * norms
-        # Of Q only the lower right block is set so far; above it stands the identity, whose products are known.
-        weights = torch.empty(count, last - first, m - first, device="cpu", dtype=torch.float32)
-        weights[:, :, : last - first] = top.mT
-        if last < m:
-            mm(V[pick, last:, first:last].mT, Q[pick, last:, last:], out=weights[pick, :, last - first :])
-        weights = torch.linalg.solve_triangular(inverse, weights, upper=True)
-        Q[:, first:last, first:last].diagonal(dim1=1, dim2=2).fill_(1)
-        addmm(Q[pick, first:, first:], panel[pick], weights[pick], alpha=-1)
-    return Q.mul_(-signs[:, None, :])
+        found.append(inverse)
+    return signs, found
+
+
+def _apply(V: torch.Tensor, panels: list[torch.Tensor], Q: torch.Tensor, batch: slice, low: int) -> None:
+    """Multiply the identity's columns low … low + COLUMNS by all reflectors, from the last panel to the first."""
+    import torch
+
+    V, Q = V[batch], Q[batch]
+    single, high = len(V) == 1, min(low + COLUMNS, V.shape[2])
+    mm, addmm = (torch.mm, torch.Tensor.addmm_) if single else (torch.bmm, torch.Tensor.baddbmm_)
+    pick: slice | int = 0 if single else slice(None)
+    for first in reversed(range(0, high, BLOCK)):
+        last, left = min(first + BLOCK, V.shape[2]), max(first, low)
+        weights = torch.empty(len(V), last - first, high - left, device="cpu", dtype=torch.float32)
+        own = last - first if left == first else 0  # columns of this panel: still those of the identity
+        if own:
+            weights[:, :, :own] = V[:, first:last, first:last].mT
+            Q[:, first:last, first:last].diagonal(dim1=1, dim2=2).fill_(1)
+        if left + own < high:  # the other columns are still 0 in the rows of this panel
+            mm(V[pick, last:, first:last].mT, Q[pick, last:, left + own : high], out=weights[pick, :, own:])
+        weights = torch.linalg.solve_triangular(panels[first // BLOCK][batch], weights, upper=True)
+        addmm(Q[pick, first:, left:high], V[pick, first:, first:last], weights[pick], alpha=-1)

@@ -13,7 +13,7 @@ import fanin.initializers._matrix as matrix
 from fanin import fans
 from fanin.initializers import SUO, DeltaOrthogonal, Dirac, Orthogonal, PerGate
 from fanin.initializers._matrix import haar
-from fanin.keys import Key
+from fanin.keys import Key, Law, sample
 
 
 def orthonormal(q, tolerance=5e-6):
@@ -47,7 +47,7 @@ def test_panel_width_does_not_change_the_matrix(monkeypatch):
 
 def test_reflectors_are_the_qr_of_the_same_gaussian_where_it_is_one_column():
     q = haar(Key(0, "column"), 1, 50, 1)[0, :, 0]
-    x = matrix.sample(matrix.Law("normal", 0.0, 1.0), Key(0, "column"), 50)
+    x = sample(Law("normal", 0.0, 1.0), Key(0, "column"), 50)
     np.testing.assert_allclose(q, x / np.linalg.norm(x), atol=1e-6)
 
 
@@ -84,14 +84,25 @@ def test_rotation_changes_nothing_in_distribution():
         assert pvalue > 1e-4
 
 
-def test_exact_zeros_of_the_gaussian_still_give_an_orthogonal_matrix(monkeypatch):
-    def nearly(law, key, count, start=0):
-        drawn = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
-        drawn[[0, 2, 4], [0, 2, 4]] = 0.0  # heads without a sign, the last of them a whole reflector
-        return drawn.ravel()
+def test_exact_zeros_of_the_gaussian_still_give_an_orthogonal_matrix():
+    drawn = torch.randn(1, 5, 5, generator=torch.Generator().manual_seed(0))
+    drawn[0, [0, 2, 4], [0, 2, 4]] = 0.0  # heads without a sign, the last of them a whole reflector
+    assert orthonormal(matrix.reflect(drawn)[0].double().numpy())
 
-    monkeypatch.setattr(matrix, "sample", nearly)
-    assert orthonormal(haar(Key(0), 1, 5, 5)[0].astype(np.float64))
+
+@pytest.mark.parametrize(("count", "rows", "cols"), [(1, 600, 600), (3, 140, 150), (5, 20, 30)])
+def test_number_of_threads_changes_neither_the_bits_nor_torchs_setting(count, rows, cols):
+    before, drawn = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            drawn.append(haar(Key(0, "threads"), count, rows, cols))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for other in drawn[1:]:
+        np.testing.assert_array_equal(other, drawn[0])
+    assert orthonormal(drawn[0][-1].astype(np.float64))
 
 
 def test_singular_values_are_the_gain():
