@@ -38,9 +38,9 @@ def play(screen: Screen, seed: int = 0) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for command, what in (
-        ("fanin check model.py:make", "what is wrong with its start, where, what to do"),
-        ("fanin init model.py:make --out w.safetensors", "plan, write and save a better one"),
-        ("fanin.init_(model, x)", "the same in your script, in one line"),
+        ("fanin check model.py:make", "what is wrong, where, what to do"),
+        ("fanin init model.py:make --out w.safetensors", "write a better start"),
+        ("fanin.init_(model, x)", "the same in your script"),
     ):
         table.add_row(screen.text(command, "bold cyan"), screen.text(what, "dim"))
     screen.print(table)

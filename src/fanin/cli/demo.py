@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fanin.cli._base import seed
+
 if TYPE_CHECKING:
     import argparse
 
@@ -12,12 +14,19 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another draw of everything random")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="another draw of everything random")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Play all acts."""
+    import torch
+
     from fanin.cli._story import play
     from fanin.report import Screen
 
-    play(Screen(), arguments.seed)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # matrices of 100 × 100: handing them to threads costs more than it brings
+    try:
+        play(Screen(), arguments.seed)
+    finally:
+        torch.set_num_threads(threads)

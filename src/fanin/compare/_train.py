@@ -147,7 +147,7 @@ def train(
             losses.append(float(value.detach()))
             if not math.isfinite(losses[-1]):
                 break
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             update.step()
             if step in test_at:
                 tests += _test(model, data, criterion, step)

@@ -53,7 +53,10 @@ def line_chart(
     x_low, x_high = min(x for x, _ in everything), max(x for x, _ in everything)
     y_low, y_high = y_range or (min(y for _, y in everything), max(y for _, y in everything))
     x_high, y_high = (x_high if x_high > x_low else x_low + 1), (y_high if y_high > y_low else y_low + 1)
-    margin = max(len(number(y_low)), len(number(y_high))) + 2
+    marks = {
+        row: number(y_high + (y_low - y_high) * row / max(1, height - 1)) for row in (0, (height - 1) // 2, height - 1)
+    }
+    margin = max(map(len, marks.values())) + 2
     columns = max(8, width - margin - 1)
     grid: list[list[tuple[str, str]]] = [[(" ", "")] * columns for _ in range(height)]
     across, up = (1, 1) if letters else (2, 4)
@@ -65,7 +68,7 @@ def line_chart(
         for (row, column), bits in mask.items():
             glyph = chr(ord("a") + index) if letters else chr(0x2800 + bits)
             grid[row][column] = (glyph, COLOURS[index % len(COLOURS)])
-    return _framed(grid, points, margin, (x_low, x_high), (y_low, y_high), x_label, y_label, letters)
+    return _framed(grid, points, marks, (x_low, x_high), x_label, y_label, letters)
 
 
 def _path(
@@ -102,19 +105,16 @@ def _path(
 def _framed(
     grid: list[list[tuple[str, str]]],
     points: Mapping[str, list[tuple[float, float]]],
-    margin: int,
+    marks: Mapping[int, str],
     x_range: tuple[float, float],
-    y_range: tuple[float, float],
     x_label: str,
     y_label: str,
     letters: bool,
 ) -> list[Text]:
+    margin = max(map(len, marks.values())) + 2
     lines = [Text(" " * margin + y_label, style="dim")] if y_label else []
-    last = len(grid) - 1
     for row, cells in enumerate(grid):
-        value = y_range[1] + (y_range[0] - y_range[1]) * row / max(1, last)
-        mark = number(value) if row in (0, last // 2, last) else ""
-        line = Text(f"{mark:>{margin - 1}} │", style="dim")
+        line = Text(f"{marks.get(row, ''):>{margin - 1}} │", style="dim")
         for glyph, colour in cells:
             line.append(glyph, style=colour)
         lines.append(line)

@@ -16,7 +16,7 @@ LEVELS = "▁▂▃▄▅▆▇█"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number with ``digits`` significant digits that is never wider than digits + 5.
+    """A number with ``digits`` significant digits that is never wider than digits + 7.
 
     Example:
         >>> [number(x) for x in (0.0123, 1.0, 12345.0, 3.2e-9, float("nan"), 0.0, None)]

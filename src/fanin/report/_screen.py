@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
+import unicodedata
 from typing import IO, Any, cast
 
 from rich.console import Console
@@ -17,21 +19,36 @@ _PROBE = "▁█·×─●⣿…σ"
 _WORDS = {
     "√(": "sqrt(",
     "√": "sqrt ",
-    "σ": "sigma",
-    "χ": "chi",
-    "μ": "mu",
     "∞": "inf",
     "→": "->",
     "←": "<-",
     "⇒": "=>",
     "≥": ">=",
     "≤": "<=",
+    "≠": "!=",
     "≈": "~",
     "±": "+-",
     "∏": "prod ",
-    "Σ": "sum ",
-    "²": "^2",
-    "³": "^3",
+    "∑": "sum ",
+    "∫": "int ",
+    "∂": "d",
+    "∈": "in",
+    "‖": "||",
+    "⟨": "<",
+    "⟩": ">",
+    "⟂": "perp",
+    "⊥": "perp",
+    "∥": "par",
+    "′": "'",
+    "″": "''",
+    "⌈": "ceil(",
+    "⌉": ")",
+    "⌊": "floor(",
+    "⌋": ")",
+    "∝": "~",
+    "⊙": "*",
+    "…": "...",
+    "✓": "ok",
 }
 """Free text may grow when it is spelled out; the layout comes after."""
 
@@ -65,16 +82,34 @@ _GLYPHS = str.maketrans(
 """One character for one, so that a finished layout keeps its columns."""
 
 
+_RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ᵀᵏⁿ", "0123456789-+Tkn"))
+
+
 def plain(text: str) -> str:
-    """The text in ASCII: symbols spelled out, drawing characters replaced one for one, the rest as ``?``.
+    """The text in ASCII: symbols and Greek letters spelled out, drawing characters replaced one for one.
+
+    What has no spelling becomes ``?``.
 
     Example:
-        >>> plain("std 2σ → 3 × 4 ▁█")
-        'std 2sigma -> 3 x 4 _#'
+        >>> plain("std 2σ → 3 × 10⁻⁹ ▁█, √(½)")
+        'std 2sigma -> 3 x 10^-9 _#, sqrt(1/2)'
     """
     for symbol, word in _WORDS.items():
         text = text.replace(symbol, word)
-    return _only_ascii(text)
+    raised = f"[{''.join(_RAISED)}]+"
+    text = re.sub(raised, lambda match: "^" + "".join(_RAISED[glyph] for glyph in match.group()), text)
+    return _only_ascii("".join(glyph if glyph.isascii() else _spelled(glyph) for glyph in text))
+
+
+def _spelled(glyph: str) -> str:
+    """A Greek letter by its name, an accented or subscript one by its base; anything else unchanged."""
+    if ord(glyph) in _GLYPHS:
+        return glyph
+    greek = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (\w+)", unicodedata.name(glyph, ""))
+    if greek:
+        return greek[2].lower() if greek[1] == "SMALL" else greek[2].capitalize()
+    base = unicodedata.normalize("NFKD", glyph).replace("\u2044", "/")
+    return "".join(part for part in base if part.isascii()) or glyph
 
 
 def _only_ascii(text: str) -> str:

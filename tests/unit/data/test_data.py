@@ -324,5 +324,5 @@ def test_batch_is_a_copy_and_seeded() -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(UnknownNameError, match="'mnits'.*Did you mean 'mnist'"):
+    with pytest.raises(UnknownNameError, match=r"'mnits'.*Did you mean 'mnist'"):
         data.load("mnits")
