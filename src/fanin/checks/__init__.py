@@ -30,6 +30,7 @@ from fanin.checks.w304_outlier import Outlier
 from fanin.checks.w305_norm_gain import NormGain
 from fanin.checks.w306_padding_row import PaddingRow
 from fanin.checks.w307_gate_bias import GateBias
+from fanin.checks.w308_gain_off import GainOff
 
 __all__ = ["REGISTRY", "Evidence", "Finding", "Outcome", "Rule", "Skip", "rules", "run"]
 
@@ -48,6 +49,7 @@ for _rule in (
     NormGain,
     PaddingRow,
     GateBias,
+    GainOff,
     Overconfident,
     HeadPrior,
     InputScale,

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fanin.checks._finding import Finding
+    from fanin.checks._path import Strength
     from fanin.graph import Node
+    from fanin.signals import Signal
     from fanin.trace import Trace
 
 
@@ -20,8 +22,8 @@ class Saturated(Rule):
     What it sees:
         The share of outputs of tanh, sigmoid, hardtanh, softsign and their like on the flat part (|tanh| ≥ 0.99,
         sigmoid outside 0.005 … 0.995), and the mean entropy of attention weights relative to the logarithm of the
-        number of keys. A sigmoid whose input hardly differs between samples is left out: a constant bias puts a gate
-        or a prior there on purpose.
+        number of keys. A sigmoid that is shut or open for all samples is left out: a constant bias puts a gate or
+        a prior there on purpose.
 
     Why it matters:
         At tanh = 0.99 the slope is 0.02: nothing behind it learns until something else has pulled it back. One-hot
@@ -65,7 +67,7 @@ class Saturated(Rule):
             share, entropy = signal.saturated_fraction, getattr(signal, "entropy", None)
             if share is not None and share >= limits["share"] and _has_two_sides(node):
                 before = strength(trace, node.inputs[0]) if node.inputs else None
-                if "sigmoid" in node.op and before is not None and before.share < _CONSTANT:
+                if "sigmoid" in node.op and _held(signal, (before, strength(trace, node.id))):
                     continue
                 yield self.finding(
                     weight_before(trace, node) or node.place,
@@ -95,10 +97,15 @@ class Saturated(Rule):
 
 
 _CONSTANT = 0.3
-"""Share of an input below which more than nine tenths of its mean square are the same for all samples."""
+"""Share of a signal below which more than nine tenths of its mean square are the same for all samples."""
 
 _FIX = "scale the weights in front of it to pre-activations of std 1 (fanin.init_(model, x)); normalise raw inputs"
 _ATTENTION = "give queries and keys std 1/sqrt(d_model) and the scores 1/sqrt(head_dim): fanin.init_(model, x)"
+
+
+def _held(signal: Signal, around: tuple[Strength | None, ...]) -> bool:
+    """A gate or a prior that a bias holds at one end: values hardly differ between samples, or all lie at that end."""
+    return not 0.05 < signal.mean < 0.95 or any(s is not None and s.share < _CONSTANT for s in around)
 
 
 def _has_two_sides(node: Node) -> bool:

@@ -92,18 +92,6 @@ class Dead(Rule):
             return {"model": model, "inputs": torch.randn(64, 16), "target": torch.randn(64, 4)}
 
 
-_CUTTING = frozenset(
-    [
-        "relu",
-        "relu6",
-        "relu_squared",
-        "threshold",
-        "hardtanh",
-        "clamp",
-        "hardswish",
-        "hardsigmoid",
-        "softshrink",
-        "hardshrink",
-    ]
-)
+_CLIPPED = ("relu", "relu6", "relu_squared", "threshold", "hardtanh", "clamp", "hardswish", "hardsigmoid")
+_CUTTING = frozenset((*_CLIPPED, "softshrink", "hardshrink"))
 """Activations that are exactly zero, and flat, over a range of inputs."""

@@ -99,6 +99,8 @@ class GateBias(Rule):
         import torch
 
         class Net(torch.nn.Module):
+            cell: Any
+
             def __init__(self) -> None:
                 super().__init__()
                 self.cell = torch.nn.LSTM(4, 8, batch_first=True)
@@ -106,8 +108,7 @@ class GateBias(Rule):
                 self.head = torch.nn.Linear(8, 3)
 
             def forward(self, x: torch.Tensor) -> Any:
-                states: Any = self.cell
-                return self.head(states(x)[0][:, -1])
+                return self.head(self.cell(x)[0][:, -1])
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
