@@ -101,7 +101,12 @@ class Scheme(ABC):
 
 
 def usual(slot: Slot) -> Choice | Keep | None:
-    """What every role but "weight" starts as in most schemes; None for an unknown one."""
+    """What every role but "weight" starts as in most schemes; None for an unknown one, and where NaN would be kept."""
+    chosen = _usual(slot)
+    return None if isinstance(chosen, Keep) and slot.settings.get("nonfinite") else chosen
+
+
+def _usual(slot: Slot) -> Choice | Keep | None:
     if slot.role == "embedding":
         width = slot.shape[-1]
         return Choice(Normal(std=1 / math.sqrt(width)), f"embedding: 1/√{width}, so that a row has length 1")

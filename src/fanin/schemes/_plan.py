@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fanin.errors import InputError, PlanError
 from fanin.fans import Fans, elementwise, experts
-from fanin.initializers import Blocks, Constant, Initializer, PerGate
+from fanin.initializers import Blocks, Constant, Initializer, LecunNormal, PerGate, Zeros
 from fanin.recipe import Kept, Line, Recipe
 from fanin.schemes._base import REGISTRY, Choice, Context, Keep, Scheme
 
@@ -93,7 +93,11 @@ def plan(
         elif isinstance(decision, Keep):
             kept[slot.name] = Kept(slot.name, decision.reason)
         else:
-            lines[slot.name] = _line(slot, decision, asked.fans(slot))
+            line = _line(slot, decision, asked.fans(slot))
+            if slot.settings.get("form") == "rescaled" and _is_zero(line):
+                reason = f"{slot.why}: 0 would divide by 0, so any direction"
+                line = replace(line, initializer=_DIRECTION, reason=reason)
+            lines[slot.name] = line
     asked.finish()
     if uncovered:
         raise PlanError(_uncovered(scheme.name, uncovered, graph is not None))
@@ -234,19 +238,31 @@ def _length(slot: Slot, lines: Mapping[str, Line]) -> Choice | Keep:
     if partner not in lines:
         return Keep(f"length of {partner}, which is kept")
     direction = lines[partner]
+    if _is_zero(direction):
+        lines[partner] = replace(direction, initializer=_DIRECTION, reason="weight norm: any direction, of length 0")
+        return Choice(Zeros(), f"weight norm: g = 0; {direction.reason}")
     entries = math.prod(direction.shape) / math.prod(slot.shape)
     reason = f"weight norm: g = std of {partner} · √{entries:g}, so that the effective weight is as planned there"
-    return Choice(Constant(direction.std * math.sqrt(entries)), reason)
+    mean = direction.initializer.mean(direction.fans, direction.shape)
+    return Choice(Constant(math.hypot(direction.std, mean) * math.sqrt(entries)), reason)
+
+
+_DIRECTION = LecunNormal()
+
+
+def _is_zero(line: Line) -> bool:
+    return line.initializer.support(line.fans, line.shape) == (0.0, 0.0)
 
 
 def _uncovered(scheme: str, slots: list[Slot], traced: bool) -> str:
     lines = "\n".join(f"  {slot.name} {slot.shape} in {slot.owner_type}: {slot.why}" for slot in slots)
     first = slots[0].name
-    inputs = (
-        "run a batch that reaches it (the traced one did not use it in a known way)"
-        if traced
-        else "pass inputs, so that the op that uses it can be traced"
-    )
+    if slots[0].settings.get("nonfinite"):
+        inputs = "give it the value that the model means it to have"
+    elif traced:
+        inputs = "pass inputs that reach it (the traced ones did not, or use it in a way that is not known)"
+    else:
+        inputs = "pass inputs, so that the op that uses it can be traced"
     return (
         f"scheme {scheme!r} has no rule for {len(slots)} parameter{'s' * (len(slots) > 1)}:\n{lines}\n"
         f"Three ways to go on: {inputs}; name an initializer with overrides={{{first!r}: fanin.initializers.Normal("

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fanin.graph import Graph, Node, ResidualAdd
-    from fanin.slots import Slots
+    from fanin.slots import Slot, Slots
 
 __all__ = ["Stream", "Surroundings"]
 
@@ -74,6 +74,17 @@ class Surroundings:
             if node.kind == "embedding":
                 return self._summed(node)
         return (name,), 1.0, False
+
+    def beside_frozen(self, name: str) -> bool:
+        """Whether a map ends a path that is added to the output of a frozen map: LoRA's B."""
+        return name in self._adapters
+
+    def is_first(self, name: str) -> bool:
+        """Whether a map reads the model's input with no other map before it."""
+        return any(
+            all(node.kind == "input" for source in user.inputs for node in self._origin(source))
+            for user in self._nodes(name)
+        )
 
     # --- graph ------------------------------------------------------------------------------------------------
 
@@ -148,6 +159,29 @@ class Surroundings:
             normalized = normalized or node.kind == "norm"
             stack.extend(node.inputs)
         return None, normalized
+
+    @cached_property
+    def _adapters(self) -> frozenset[str]:
+        found: set[str] = set()
+        for node in self.graph.nodes if self.graph is not None else ():
+            if node.kind != "add" or len(node.inputs) != 2:
+                continue
+            sides = [self._owners(source) for source in node.inputs]
+            frozen = [bool(side) and not any(slot.trainable for slot in side) for side in sides]
+            for side, other in ((0, 1), (1, 0)):
+                if frozen[other] and sides[side] and all(slot.trainable for slot in sides[side]):
+                    found.update(slot.name for slot in sides[side])
+        return frozenset(found)
+
+    def _owners(self, node_id: int) -> list[Slot]:
+        """Slots of the one map that a signal is the output of, past views, dropout and constant factors."""
+        assert self.graph is not None
+        node = self.graph.nodes[node_id]
+        while node.kind in ("shape", "cast", "dropout", "scale") and len(node.inputs) == 1:
+            node = self.graph.nodes[node.inputs[0]]
+        if node.kind not in ("linear", "embedding"):
+            return []
+        return [self.slots[use.name] for use in node.params if use.name in self.slots]
 
     def _is_scaled(self, residual: ResidualAdd) -> bool:
         """Whether the branch is multiplied by a learned gain that belongs to no norm before it is added."""

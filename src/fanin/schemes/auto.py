@@ -16,6 +16,7 @@ from fanin.initializers import (
     LecunNormal,
     Normal,
     Orthogonal,
+    Uniform,
     VarianceScaling,
     Zeros,
 )
@@ -55,6 +56,7 @@ class Auto(Scheme):
         residual: "depth" scales the last map of each of N residual branches by 1/√N, so that the stream grows by e^½
             at most; "zero" starts it at 0 (the block is the identity); "none" leaves it.
         forget_bias: bias of the LSTM's forget gate.
+        head_prior: share π of positives of a sigmoid head with rare positives: its bias starts at log(π/(1−π)).
 
     Source: He et al., 2015; Glorot & Bengio, 2010; Saxe et al., 2013; Schoenholz et al., 2017; Radford et al., 2019
     (depth scaling); Gers et al., 2000 (forget bias).
@@ -64,12 +66,21 @@ class Auto(Scheme):
     title = "to each place what its use asks for: gain of the nonlinearity that follows, residual depth, a quiet head"
     source = "He et al., 2015; Glorot & Bengio, 2010; Saxe et al., 2013; Schoenholz et al., 2017; Gers et al., 2000"
 
-    def __init__(self, head_std: float = HEAD_STD, residual: str = "depth", forget_bias: float = 1.0) -> None:
+    def __init__(
+        self,
+        head_std: float = HEAD_STD,
+        residual: str = "depth",
+        forget_bias: float = 1.0,
+        head_prior: float | None = None,
+    ) -> None:
         if residual not in ("depth", "zero", "none"):
             raise InputError.of("residual", residual, "'depth', 'zero' or 'none'", "scheme 'auto'")
         self.head_std = number("scheme 'auto'", "head_std", head_std, low=0)
         self.forget_bias = number("scheme 'auto'", "forget_bias", forget_bias)
         self.residual = residual
+        self.head_prior = head_prior
+        if head_prior is not None and not 0 < number("scheme 'auto'", "head_prior", head_prior, low=0, high=1) < 1:
+            raise InputError.of("head_prior", head_prior, "a share strictly between 0 and 1", "scheme 'auto'")
 
     def choose(self, slot: Slot, context: Context) -> Choice | Keep | None:
         """See :class:`Scheme`."""
@@ -86,11 +97,27 @@ class Auto(Scheme):
         around = _around(context)
         if slot.kind == "recurrent":
             return _recurrent(slot)
+        if around.beside_frozen(slot.name):
+            return Choice(Zeros(), "added to the output of a frozen map: zero, so that the frozen function stands")
+        if slot.settings.get("modulates"):
+            return Choice(Zeros(), "multiplies a signal as 1 + s: zero, so that the modulation starts as none")
         if _is_quiet_head(slot):
             return self._head(slot)
         if slot.ends_residual:
             return self._branch_end(slot, around)
         return _by_nonlinearity(slot, around)
+
+    def notes(self, context: Context) -> tuple[str, ...]:
+        """See :class:`Scheme`."""
+        around = _around(context)
+        chains = [s for s in context.slots.values() if s.role == "weight" and s.nonlinearity in _LOGISTIC]
+        depth = max((around.depth(slot.name) for slot in chains if around.feeds_map(slot.name)), default=0)
+        if depth <= DEEP:
+            return ()
+        return (
+            f"A chain of {depth} logistic layers without normalization has no start that keeps its gradients "
+            "(no critical point exists): use tanh or ReLU, a norm, or residual connections.",
+        )
 
     def _head(self, slot: Slot) -> Choice:
         if self.head_std == 0:
@@ -115,7 +142,7 @@ class Auto(Scheme):
         rms = math.sqrt(sum(self._lookup_std(name, around)[0] ** 2 for name in stream.lookups)) or 1.0
         scale = rms / math.sqrt(stream.branches)
         law = VarianceScaling(scale**2, "fan_in", "normal")
-        size = f" · {rms:.3g}, the scale of the embeddings it is added to" if stream.lookups else ""
+        size = "" if math.isclose(rms, 1) else f" · {rms:.3g}, the scale of the embeddings it is added to"
         reason = f"ends one of {stream.branches} residual branches: {fan(slot)}, gain 1/√{stream.branches}{size}"
         return Choice(filled(slot, law), reason)
 
@@ -145,6 +172,10 @@ class Auto(Scheme):
     def _bias(self, slot: Slot, context: Context) -> Choice:
         if slot.settings.get("cell") == "LSTM":
             return self._lstm_bias(slot)
+        if self.head_prior is not None and _is_quiet_head(slot):
+            start = math.log(self.head_prior / (1 - self.head_prior))
+            reason = f"head: log(π/(1−π)) for a share π = {self.head_prior:g} of positives (Lin et al., 2017)"
+            return Choice(Constant(start), reason)
         weight = context.weight_of(slot)
         if weight is not None and weight.role == "weight" and not (weight.ends_residual or _is_quiet_head(weight)):
             point = _deep(weight, _around(context))
@@ -192,6 +223,8 @@ def _by_nonlinearity(slot: Slot, around: Surroundings) -> Choice:
     if slot.settings.get("gate") and follows not in _LOGISTIC:
         reason = f"LeCun: {fan(slot)}, {follows} follows as a gate; the map it multiplies carries the gain"
         return Choice(filled(slot, LecunNormal()), reason)
+    if slot.settings.get("factor", 1.0) != 1 and follows not in (None, "linear"):
+        return _scaled(slot, around)
     point = _deep(slot, around)
     if point is not None:
         law = VarianceScaling(point.weight_var, "fan_in", "normal")
@@ -217,6 +250,24 @@ def _by_nonlinearity(slot: Slot, around: Surroundings) -> Choice:
             filled(slot, GlorotUniform()), f"Glorot: {fan(slot)}, {follows} follows as a gate, to start half open"
         )
     return _gain(slot)
+
+
+def _scaled(slot: Slot, around: Surroundings) -> Choice:
+    """A constant ω multiplies the output before the activation: the gain is divided by it."""
+    omega, follows = float(slot.settings["factor"]), slot.nonlinearity
+    assert slot.fans is not None
+    if follows in ("sin", "cos") and around.is_first(slot.name):
+        bound = 1 / max(slot.fans.fan_in, 1)
+        reason = f"SIREN: {fan(slot)}, {follows}({omega:g} ·) on coordinates: U(±1/fan_in) spreads the frequencies"
+        return Choice(Uniform(-bound, bound), reason)
+    if follows in ("sin", "cos"):
+        law = VarianceScaling(2 / omega**2, "fan_in", "uniform")
+        return Choice(law, f"SIREN: {fan(slot)}, {follows}({omega:g} ·) follows: U(±√(6/fan_in)/{omega:g})")
+    found = activation(slot)
+    value = (theory.gain(found) if found is not None else 1.0) / omega
+    law = VarianceScaling(value**2, "fan_in", "normal")
+    reason = f"{fan(slot)}, {found or follows} of {omega:g} times the output follows; gain {value:.6g}"
+    return Choice(filled(slot, law), reason)
 
 
 def _multiplied(slot: Slot) -> Choice:

@@ -11,7 +11,7 @@ from fanin.slots._base import packed
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fanin.graph import Graph, Node
+    from fanin.graph import Following, Graph, Node
     from fanin.slots._slot import Part, Slot
 
 __all__ = ["fill", "is_normalizing", "origin"]
@@ -77,8 +77,13 @@ def _filled(slot: Slot, graph: Graph, ends: set[int], outlets: set[int]) -> Slot
         name, args = follows.activation.op, dict(follows.activation.attrs)
         if _is_gate(graph, follows.activation):
             settings["gate"] = True
+        factor = _factor(graph, follows)
+        if factor != 1:
+            settings["factor"] = factor
     elif any(graph.nodes[stop].kind == "softmax" for stop in follows.stops):
         name = "softmax"
+    if _modulates(graph, node):
+        settings["modulates"] = True
     if slot.kind in ("recurrent", "attention"):
         name, args = slot.nonlinearity or "linear", {}
     return replace(
@@ -100,6 +105,35 @@ def _users(slot: Slot, graph: Graph) -> list[Node]:
     maps = slot.role in ("weight", "embedding")
     telling = [node for node in found if not node.attrs.get("parameter_only") and (node.kind in _MAPS or not maps)]
     return list({node.id: node for node in telling}.values())
+
+
+def _factor(graph: Graph, follows: Following) -> float:
+    """What constant numbers multiply the output by on its way to the activation (30 in SIREN)."""
+    factor = 1.0
+    for passed in follows.via:
+        attrs = graph.nodes[passed].attrs
+        if graph.nodes[passed].kind == "scale" and not attrs.get("addend"):
+            factor *= abs(float(attrs.get("factor", 1.0)))
+    return factor or 1.0
+
+
+def _modulates(graph: Graph, node: Node) -> bool:
+    """Whether the output (or a piece of it) multiplies another signal as 1 + s: adaptive norms, FiLM."""
+    stack, seen = [node.id], set()
+    while stack:
+        current = stack.pop()
+        for reader in graph.consumers[current]:
+            after = graph.nodes[reader]
+            if reader in seen or "part_of" in after.attrs:
+                continue
+            seen.add(reader)
+            if after.kind in _TRANSPARENT:
+                stack.append(reader)
+            elif after.kind == "scale" and after.attrs.get("factor") == 1 and after.attrs.get("addend") == 1:
+                readers = [graph.nodes[r] for r in graph.consumers[reader]]
+                if any(r.kind == "mul" and len(set(r.inputs)) > 1 for r in readers):
+                    return True
+    return False
 
 
 def _named(activation: Node) -> list[object]:

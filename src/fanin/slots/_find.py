@@ -69,6 +69,11 @@ def _slot(model: nn.Module, parameter: nn.Parameter, names: list[str], graph: Gr
     settings = dict(place.settings)
     if getattr(parameter, "_no_reinit", False):
         settings["hold"] = "the model marks it _no_reinit"
+    why = place.why
+    if place.role in ("gain", "unknown") and not parameter.is_meta and not bool(parameter.detach().isfinite().all()):
+        # Schemes keep such parameters where they belong to no norm; they must know that there is nothing to keep.
+        settings["nonfinite"] = True
+        why = f"{why}; its present values are not finite"
     return Slot(
         name=names[0],
         shape=shape,
@@ -84,7 +89,7 @@ def _slot(model: nn.Module, parameter: nn.Parameter, names: list[str], graph: Gr
         is_head=len({c[2].role for c in candidates} & {"embedding", "weight"}) == 2,
         padding_index=place.padding_index,
         settings=settings,
-        why=place.why,
+        why=why,
     )
 
 

@@ -68,7 +68,10 @@ class Slot:
         settings: plain values of the module or op that a scheme may need: "norm" (the gain or shift of a
             normalization), "offset" (the constant that the op adds to the stored gain), "norm_of" (weight norm: name
             of the direction whose length this is), "side" and "cell" (recurrent layers), "init" (PReLU), "hold" (why
-            the model asks to leave it alone), "through" (an elementwise function it passes before it acts).
+            the model asks to leave it alone), "through" (a function it passes before it acts),
+            "nonfinite" (its present values are), "gate" (the activation after it multiplies another signal),
+            "gated_by" ([op, arguments] of the activation whose output multiplies its own), "factor" (a constant that
+            multiplies its output before the activation), "modulates" (its output multiplies a signal as 1 + s).
         why: one line: what told the axes.
     """
 

@@ -43,6 +43,9 @@ def place(graph: Graph, names: Sequence[str], shape: tuple[int, ...], module: Pl
 
 
 def _of_use(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> Place | None:
+    whole = graph.nodes[node.attrs["part_of"]] if "part_of" in node.attrs else node
+    if whole.kind == "norm":
+        return _norm(graph, node, use, shape)
     rule = _RULES.get(node.op) or _BY_KIND.get(node.kind)
     if rule is None or not math.prod(shape) or node.attrs.get("parameter_only"):
         return None
