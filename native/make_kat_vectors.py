@@ -57,10 +57,10 @@ def line(law: Law, key: Key, start: int, dtype: str, count: int) -> str:
     low, high = key.words
     plan_bits = " ".join(f"{np.float32(getattr(numbers, name)).view(np.uint32):08x}" for name in NUMBERS)
     first = " ".join(f"{int(word):0{2 * values.itemsize}x}" for word in bits[:4])
+    digest = f"{fnv1a(values.tobytes()):016x}"
     return (
         f"fill {law.kind} {law.location!r} {law.scale!r} {law.bound!r}  {key.seed} {key.name}  {low:08x} {high:08x}  "
-        f"{int(numbers.clip)} {int(numbers.tail)} {plan_bits}  {start} {dtype} {count}  {fnv1a(values.tobytes()):016x}  "
-        f"{first}"
+        f"{int(numbers.clip)} {int(numbers.tail)} {plan_bits}  {start} {dtype} {count}  {digest}  {first}"
     )
 
 

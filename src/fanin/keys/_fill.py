@@ -40,7 +40,8 @@ def fill(
 
     The support is exact in float32: a uniform value v has float32(location) <= v < float32(location + scale) (equal to
     the former where no float32 lies between), a truncated normal one lies between the float32 of location ± scale ·
-    bound. Rounding to 16 bits may then reach a uniform's upper end. A constant is rounded to the dtype directly.
+    bound. Rounding to 16 bits may then reach a uniform's upper end. A constant is rounded to the dtype directly. For
+    scales below 1e-25 the numbers of the law itself become subnormal: values are then off by up to 1e-35.
 
     Args:
         law: distribution of an entry.

@@ -14,7 +14,7 @@ from fanin.keys._transforms import normal, truncated_normal, uniform
 if TYPE_CHECKING:
     from fanin.keys._plan import Plan
 
-__all__ = ["STORAGE", "reference_fill"]
+__all__ = ["STORAGE", "reference_fill", "values_of"]
 
 # bfloat16 has no NumPy dtype; its bits are stored as uint16
 STORAGE = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": np.uint16}
@@ -33,14 +33,15 @@ def reference_fill(out: npt.NDArray[Any], plan: Plan, key: tuple[int, int], star
         first, skipped = divmod(start + done, TILE)
         tiles = min(_TILES_AT_ONCE, -(-(skipped + count - done) // TILE))
         taken = min(tiles * TILE - skipped, count - done)
-        values = _tiles(plan, key, first, tiles)[skipped : skipped + taken]
+        values = values_of(words_of_tiles(key, first, tiles), plan).transpose(1, 0, 2).reshape(-1)
+        values = values[skipped : skipped + taken]
         with np.errstate(over="ignore"):
             out[done : done + taken] = to_bfloat16_bits(values) if dtype == "bfloat16" else values
         done += taken
 
 
-def _tiles(plan: Plan, key: tuple[int, int], first: int, tiles: int) -> F32:
-    words = words_of_tiles(key, first, tiles)
+def values_of(words: npt.NDArray[np.uint32], plan: Plan) -> F32:
+    """The values that a law makes of the words of whole tiles, (4, tiles, 16), cut to its support."""
     values = _TRANSFORMS[plan.kind](words, plan)
     cut: F32 = np.minimum(np.maximum(values, plan.low), plan.high)
-    return cut.transpose(1, 0, 2).reshape(-1)
+    return cut
