@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,34 +15,12 @@ from fanin.checks import REGISTRY, Evidence, Outcome, Rule, rules, run
 from fanin.checks._finding import Finding
 
 SECTIONS = ["What it sees:", "Why it matters:", "Example:", "What to do:", "Thresholds:", "Source:"]
-CATEGORIES = {
-    "cloned",
-    "shared",
-    "symmetric",
-    "zero_grad",
-    "nonfinite",
-    "uninitialized",
-    "outlier",
-    "vanishing",
-    "exploding",
-    "residual_growth",
-    "saturated",
-    "dead",
-    "overconfident",
-    "head_prior",
-    "wrong_fan",
-    "wrong_gain",
-    "input_scale",
-    "norm_affine",
-    "overwritten",
-    "padding_row",
-    "stale_reparam",
-    "untied",
-    "rank_mismatch",
-    "gate",
-    "imbalance",
-    "disagreement",
-}
+KINDS = """
+cloned shared symmetric zero_grad nonfinite uninitialized outlier vanishing exploding residual_growth saturated dead
+overconfident head_prior wrong_fan wrong_gain input_scale norm_affine overwritten padding_row stale_reparam untied
+rank_mismatch gate imbalance disagreement
+"""
+CATEGORIES = frozenset(KINDS.split())
 
 
 def evidence_of(arguments: dict[str, Any]) -> Evidence:
@@ -146,3 +126,13 @@ def test_it_is_deterministic(rule: type[Rule]) -> None:
     evidence = evidence_of(rule.fires())
     first, second = verdict(rule, evidence)[0], verdict(rule, evidence)[0]
     assert [f.to_json() for f in first] == [f.to_json() for f in second]
+
+
+def test_documentation_page_is_up_to_date() -> None:
+    script = Path(__file__).parents[2] / "docs" / "_rules.py"
+    spec = importlib.util.spec_from_file_location("docs_rules", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.TARGET.read_text(encoding="utf-8") == module.text(), "run: python docs/_rules.py"

@@ -59,10 +59,10 @@ def read(evidence: Evidence) -> Reading:
 
     trace = evidence.trace
     assert trace is not None
-    output, target = _tensor(trace.output), trace.target
-    if output is None or not isinstance(target, torch.Tensor) or target.is_meta:
-        raise Skip("the output or the target is not a tensor")
-    output, target = output.detach(), target.detach()
+    output, target = _tensor(trace.output), _target(trace)
+    if output is None or target is None or target.is_meta:
+        raise Skip("no target was given, or output and target are not one tensor each")
+    output, target = output.detach(), target.detach().to(output.device)
     if not bool(torch.isfinite(output).all()):
         raise Skip("the output is not finite")
     if target.is_complex() or output.is_complex() or target.numel() == 0:
@@ -81,24 +81,27 @@ def _cross_entropy(trace: Trace, output: torch.Tensor, target: torch.Tensor) -> 
     from torch.nn import functional
 
     if output.shape[:-1] == target.shape:
-        logits = output.reshape(-1, output.shape[-1])
+        layouts = [(output, target)]
+        if output.dim() == 3 and trace.target is None:  # language models compare with the next token
+            layouts.append((output[:, :-1], target[:, 1:]))
     elif output.dim() >= 2 and output.shape[:1] + output.shape[2:] == target.shape:
-        logits = output.movedim(1, -1).reshape(-1, output.shape[1])
+        layouts = [(output.movedim(1, -1), target)]
     else:
         raise Skip(f"output {tuple(output.shape)} and class targets {tuple(target.shape)} do not fit")
-    labels, classes = target.reshape(-1), logits.shape[1]
-    kept = (labels >= 0) & (labels < classes)
-    labels, logits = labels[kept].long(), logits[kept].double()
-    if labels.numel() == 0 or classes < 2:
-        raise Skip("no class target in range")
-    loss = float(functional.cross_entropy(logits, labels))
-    if not _is(trace, "cross_entropy", loss, labels.numel()):
-        raise Skip("the loss is not the cross-entropy of the output")
-    counts = torch.bincount(labels, minlength=classes)
-    counts = counts[counts > 0]
-    shares = counts.double() / counts.sum()
-    prior = float(-(shares * shares.log()).sum())
-    return Reading("cross_entropy", loss, math.log(classes), prior, labels.numel(), classes, int(counts.min()))
+    classes = layouts[0][0].shape[-1]
+    for scores, labels in layouts:
+        kept = (labels >= 0) & (labels < classes)
+        labels, logits = labels[kept].long(), scores[kept].double()
+        if labels.numel() == 0 or classes < 2:
+            continue
+        loss = float(functional.cross_entropy(logits, labels))
+        if _is(trace, "cross_entropy", loss, labels.numel()):
+            counts = torch.bincount(labels, minlength=classes)
+            counts = counts[counts > 0]
+            shares = counts.double() / counts.sum()
+            prior = float(-(shares * shares.log()).sum())
+            return Reading("cross_entropy", loss, math.log(classes), prior, labels.numel(), classes, int(counts.min()))
+    raise Skip("the loss is not the cross-entropy of the output")
 
 
 def _elementwise(trace: Trace, output: torch.Tensor, target: torch.Tensor) -> Reading:
@@ -140,16 +143,28 @@ def _is(trace: Trace, kind: str, value: float, count: int) -> bool:
 
 
 def _tensor(value: Any) -> torch.Tensor | None:
-    """The output if it is one floating tensor, or holds exactly one."""
+    """The output if it is one floating tensor, its ``logits``, or the one floating tensor that it holds."""
     import torch
 
     if isinstance(value, torch.Tensor):
         return value if value.is_floating_point() and not value.is_meta else None
+    if isinstance(value, Mapping) and isinstance(value.get("logits"), torch.Tensor):
+        return _tensor(value["logits"])
     entries = list(value.values()) if isinstance(value, Mapping) else value
     if isinstance(entries, (tuple, list)):
         tensors = [t for t in entries if isinstance(t, torch.Tensor) and t.is_floating_point()]
         return tensors[0] if len(tensors) == 1 else None
     return None
+
+
+def _target(trace: Trace) -> torch.Tensor | None:
+    """The target as given, or the ``labels`` of a model that computes its own loss."""
+    import torch
+
+    target = trace.target
+    if target is None and isinstance(trace.inputs, Mapping):
+        target = trace.inputs.get("labels")
+    return target if isinstance(target, torch.Tensor) else None
 
 
 def head_weight(evidence: Evidence) -> str | None:

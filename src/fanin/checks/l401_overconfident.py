@@ -48,7 +48,7 @@ class Overconfident(Rule):
     name = "sure-before-trained"
     category = "overconfident"
     severity = "error"
-    requires = ("loss", "target")
+    requires = ("forward", "loss")
     thresholds: ClassVar[Mapping[str, float]] = {"nats": 2, "severe": 5, "ratio": 10}
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:

@@ -51,7 +51,7 @@ class HeadPrior(Rule):
     name = "head-without-base-rate"
     category = "head_prior"
     severity = "warning"
-    requires = ("loss", "target")
+    requires = ("forward", "loss")
     thresholds: ClassVar[Mapping[str, float]] = {"ratio": 3, "rarest": 3, "offset": 9, "labels": 200}
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
