@@ -41,7 +41,7 @@ inline void blocks(char* out, int64_t far, uint64_t block, uint64_t apart, const
     }
   }
   for (int row = 0; row < ROWS; ++row) {
-    if (CLIP) value[row] = D::min(D::max(value[row], D::set(plan.low)), D::set(plan.high));
+    if (CLIP) value[row] = D::min(D::set(plan.high), D::max(D::set(plan.low), value[row]));
     Store::put(out + row * ROW * Store::SIZE, value[row].a);
     Store::put(out + (row * ROW + far) * Store::SIZE, value[row].b);
   }

@@ -32,8 +32,8 @@ struct Neon {
   static inline F sub(F a, F b) { return vsubq_f32(a, b); }
   static inline F fma(F a, F b, F c) { return vfmaq_f32(c, a, b); }
   static inline F sqrt(F a) { return vsqrtq_f32(a); }
-  static inline F min(F a, F b) { return vminq_f32(a, b); }
-  static inline F max(F a, F b) { return vmaxq_f32(a, b); }
+  static inline F min(F a, F b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+  static inline F max(F a, F b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
   static inline F from_int(I a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
   static inline F from_unsigned(I a) { return vcvtq_f32_u32(a); }
   static inline I bits(F a) { return vreinterpretq_u32_f32(a); }

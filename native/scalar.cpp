@@ -30,6 +30,7 @@ struct Scalar {
   static inline F sub(F a, F b) { return a - b; }
   static inline F fma(F a, F b, F c) { return std::fma(a, b, c); }
   static inline F sqrt(F a) { return std::sqrt(a); }
+  // Where both are zeros, the second one, whatever its sign.
   static inline F min(F a, F b) { return a < b ? a : b; }
   static inline F max(F a, F b) { return a > b ? a : b; }
   static inline F from_int(I a) { return float(int32_t(a)); }

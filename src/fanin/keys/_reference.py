@@ -43,5 +43,5 @@ def reference_fill(out: npt.NDArray[Any], plan: Plan, key: tuple[int, int], star
 def values_of(words: npt.NDArray[np.uint32], plan: Plan) -> F32:
     """The values that a law makes of the words of whole tiles, (4, tiles, 16), cut to its support."""
     values = _TRANSFORMS[plan.kind](words, plan)
-    cut: F32 = np.minimum(np.maximum(values, plan.low), plan.high)
-    return cut
+    values = np.where(plan.low > values, plan.low, values)  # not np.maximum: a zero keeps its sign
+    return np.where(plan.high < values, plan.high, values)
