@@ -9,6 +9,7 @@ a process of its own for each variant.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import statistics
@@ -21,7 +22,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from fanin.trace import trace
 
@@ -84,7 +85,7 @@ class BasicBlock(nn.Module):
 def resnet18() -> nn.Module:
     stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
     widths = [64, 64, 64, 128, 128, 256, 256, 512, 512]
-    blocks = [BasicBlock(a, b, 2 if a != b else 1) for a, b in zip(widths, widths[1:])]
+    blocks = [BasicBlock(a, b, 2 if a != b else 1) for a, b in itertools.pairwise(widths)]
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000))
 
 
@@ -161,8 +162,10 @@ def main() -> None:
     if options.child:
         child(*options.child)
         return
-    print(f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}, "
-          f"{os.cpu_count()} CPUs, {torch.get_num_threads()} threads")
+    print(
+        f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}, "
+        f"{os.cpu_count()} CPUs, {torch.get_num_threads()} threads"
+    )
     for name in options.models:
         compare(name, options.rounds)
         if not options.no_memory:

@@ -130,14 +130,14 @@ def _named_norm(nodes: Sequence[Node], node: Node) -> tuple[Node, tuple[int, ...
         reducing = [id_ for id_ in region if nodes[id_].kind == "reduce"]
         if not reducing:
             continue
+        small = [v / 50 for v in _VECTOR]  # first: of large inputs a softmax is one-hot, which has length 1
+        if _is_softmax(evaluate(nodes, region, root, small), small):
+            return replace(node, op="softmax", kind="softmax", inputs=(root,)), region
         plain = evaluate(nodes, region, root, list(_VECTOR), gains=True)
         scaled = evaluate(nodes, region, root, [10 * v for v in _VECTOR], gains=True)
         name = _norm_name(plain, scaled, len(_VECTOR))
         if name is None:
-            small = [v / 50 for v in _VECTOR]
-            if not _is_softmax(evaluate(nodes, region, root, small), small):
-                continue
-            return replace(node, op="softmax", kind="softmax", inputs=(root,)), region
+            continue
         dims = nodes[reducing[0]].attrs.get("dim")
         attrs = dict(node.attrs)
         if dims is not None:

@@ -251,20 +251,35 @@ def _projected(graph: Graph, node: Node, weights: list[bool]) -> ResidualAdd | N
     if not shared:
         return None
     source = max(shared)
-    paths = {
-        operand: _between(graph, source, operand, all_ - shared) for operand, all_ in zip((left, right), above)
-    }
+    paths = {operand: _between(graph, source, operand, all_ - shared) for operand, all_ in zip((left, right), above)}
 
     def works(operand: int) -> tuple[int, bool]:
         path = paths[operand]
         curved = any(graph.nodes[i].kind in ("activation", "softmax", "attention") for i in path)
         return sum(weights[i] for i in path), curved
 
+    if _picks_apart(graph, source, paths[left], paths[right]) or _params(graph, paths[left]) & _params(
+        graph, paths[right]
+    ):
+        return None  # steps of an unrolled recurrence, not two ways for one signal
     for skip, branch in ((left, right), (right, left)):
         (short, bent), (deep, curved) = works(skip), works(branch)
         if short and not bent and deep >= 2 and curved:
             return ResidualAdd(node, tuple(sorted(paths[branch])), skip, source)
     return None
+
+
+_PICKS = frozenset(("chunk", "split", "tensor_split", "unbind", "getitem", "select", "narrow"))
+
+
+def _picks_apart(graph: Graph, source: int, *paths: set[int]) -> bool:
+    """Whether every path starts with a part of the source's output: parts of a sequence, not the signal itself."""
+    starts = [[graph.nodes[i].op for i in path if source in graph.nodes[i].inputs] for path in paths]
+    return all(ops and set(ops) <= _PICKS for ops in starts)
+
+
+def _params(graph: Graph, path: set[int]) -> set[str]:
+    return {use.name for i in path for use in graph.nodes[i].params}
 
 
 def residual_ends(graph: Graph) -> tuple[Node, ...]:

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-__all__ = ["argument_names", "defaults", "describe_index", "plain"]
+__all__ = ["argument_names", "defaults", "describe_index", "plain", "variadic", "words"]
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a table written as a block of text."""
+    return frozenset(text.split())
+
 
 _CONV = "input weight bias stride padding dilation groups"
 _CONV_TRANSPOSE = "input weight bias stride padding output_padding groups dilation"
@@ -140,11 +146,11 @@ _DEFAULTS: dict[str, dict[str, Any]] = {  # as in torch's documentation
     "hardshrink": {"lambd": 0.5},
     "glu": {"dim": -1},
     "square": {"exponent": 2},
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}),
-    **dict.fromkeys(
-        ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
-        {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1},
-    ),
+    **{f"conv{d}d": {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} for d in (1, 2, 3)},
+    **{
+        f"conv_transpose{d}d": {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
+        for d in (1, 2, 3)
+    },
     "layer_norm": {"eps": 1e-5},
     "group_norm": {"eps": 1e-5},
     "batch_norm": {"training": False, "eps": 1e-5},
@@ -158,8 +164,6 @@ _DEFAULTS: dict[str, dict[str, Any]] = {  # as in torch's documentation
     "split": {"dim": 0},
     "unbind": {"dim": 0},
 }
-
-_PRODUCTS = "input mat2"
 
 
 def argument_names(op: str, module: str) -> tuple[str, ...]:
@@ -211,6 +215,3 @@ def _index_part(part: Any) -> str:
     if isinstance(part, torch.Tensor):
         return f"tensor{tuple(part.shape)}"
     return str(part) if part is None or isinstance(part, (bool, int)) else type(part).__name__
-
-
-Bound = Callable[..., Any]

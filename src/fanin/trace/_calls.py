@@ -10,11 +10,11 @@ import torch
 from torch.overrides import resolve_name
 
 from fanin.graph import classify
-from fanin.trace._arguments import argument_names, defaults, describe_index, plain, variadic
+from fanin.trace._arguments import argument_names, defaults, describe_index, plain, variadic, words
 
 __all__ = ["Call", "Operand", "Spec", "parse", "resolve", "tensors"]
 
-_NO_SIGNAL = frozenset(
+_NO_SIGNAL = words(
     """
     size dim ndim numel nelement stride storage_offset data_ptr is_contiguous is_floating_point is_complex element_size
     shape dtype device layout requires_grad grad_fn grad is_leaf is_nested is_cuda is_cpu is_meta is_sparse is_quantized
@@ -22,17 +22,19 @@ _NO_SIGNAL = frozenset(
     backward retain_grad requires_grad_ is_same_size equal allclose get_device untyped_storage storage __len__ __bool__
     __repr__ __format__ __hash__ __iter__ is_inference is_signed is_conj is_neg _is_view _backward_hooks retains_grad
     set_ __deepcopy__ __reduce_ex__ result_type can_cast is_pinned is_shared share_memory_ __index__ __int__ __float__
-    __contains__ __dir__ dim_order manual_seed is_tensor is_storage has_names align_as align_to rename rename_ refine_names
-    """.split()
+    __contains__ __dir__ dim_order manual_seed is_tensor is_storage has_names align_as align_to rename rename_
+    refine_names
+    """
 )
 """Functions that return no signal: not recorded."""
 
-_CONSTANT_MAKERS = frozenset(
+_CONSTANT_MAKERS = words(
     """
     zeros ones full empty rand randn randint arange linspace logspace eye tensor as_tensor zeros_like ones_like
     full_like empty_like rand_like randn_like randint_like new_zeros new_ones new_full new_empty new_tensor bernoulli
-    normal_ uniform_ bernoulli_ exponential_ random_ fill_ zero_ trunc_normal_ one_hot bucketize argmax argmin argsort histc bincount
-    """.split()
+    normal_ uniform_ bernoulli_ exponential_ random_ fill_ zero_ trunc_normal_ one_hot bucketize argmax argmin argsort
+    histc bincount
+    """
 )
 """Functions whose output holds no signal, whatever their operands: constants, noise, indices."""
 
@@ -90,9 +92,11 @@ def _make_spec(func: Callable[..., Any]) -> Spec:
     getter = parts[-1] in ("__get__", "__set__", "__delete__")
     name = parts[-2] if getter and len(parts) > 1 else parts[-1]
     if parts[-1] in ("__set__", "__delete__") or name in _NO_SIGNAL or (getter and name not in _GETTERS):
-        return Spec("set_data", "other", ("input", "value"), in_place=True, skip=True) if full.endswith(
-            "data.__set__"
-        ) else _SKIP
+        return (
+            Spec("set_data", "other", ("input", "value"), in_place=True, skip=True)
+            if full.endswith("data.__set__")
+            else _SKIP
+        )
     module = ".".join(parts[: -2 if getter else -1])
     if name == "threshold" and module == "torch.Tensor":
         module = ""

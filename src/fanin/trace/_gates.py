@@ -21,7 +21,7 @@ _LAYOUT = {  # order of the stacked blocks and what each goes through, as in tor
 
 
 class Gate(NamedTuple):
-    """Values of one gate: ``name`` such as "f_l0", the function it went through, its layer, (steps, samples, hidden)."""
+    """One gate: ``name`` such as "f_l0", the function behind it, its layer, values (steps, samples, hidden)."""
 
     name: str
     op: str
@@ -36,7 +36,9 @@ class _Weights(NamedTuple):
     bias_hh: torch.Tensor | None
 
 
-def gates(op: str, tensors: Mapping[str, torch.Tensor], states: Sequence[torch.Tensor], attrs: Mapping[str, Any]) -> list[Gate]:
+def gates(
+    op: str, tensors: Mapping[str, torch.Tensor], states: Sequence[torch.Tensor], attrs: Mapping[str, Any]
+) -> list[Gate]:
     """Gate values of every layer and direction.
 
     Args:
@@ -98,9 +100,7 @@ def _run(
     return torch.stack(outputs), parts
 
 
-def _gate_values(
-    kind: str, incoming: Sequence[torch.Tensor], recurrent: Sequence[torch.Tensor]
-) -> list[torch.Tensor]:
+def _gate_values(kind: str, incoming: Sequence[torch.Tensor], recurrent: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     if kind == "gru":  # the reset gate acts on the recurrent part of the candidate
         reset, update = (torch.sigmoid(a + b) for a, b in zip(incoming[:2], recurrent[:2]))
         return [reset, update, torch.tanh(incoming[2] + reset * recurrent[2])]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fanin.graph import saturation_bounds
+from fanin.trace._arguments import words
 from fanin.trace._attention import fused_entropy, softmax_entropy
 from fanin.trace._gates import Gate, gates
 from fanin.trace._provenance import Origin, storage_id
@@ -21,11 +22,11 @@ __all__ = ["Gauge", "units"]
 
 _RELU_LIKE = frozenset(("relu", "relu6", "threshold", "relu_squared", "hardtanh", "clamp"))
 
-_SAME_VALUES = frozenset(
+_SAME_VALUES = words(
     """
     view reshape flatten unflatten permute transpose t adjoint movedim squeeze unsqueeze expand contiguous clone detach
     repeat tile flip roll rot90 pixel_shuffle pixel_unshuffle channel_shuffle view_as_real
-    """.split()
+    """
 )
 """Ops whose output holds the values of its input equally often."""
 
@@ -101,9 +102,9 @@ class Gauge:
         """Adds and views hand on the memory they received: what was measured there holds here."""
         storage, numel = storage_id(grad), grad.numel()
         for kept, version, kept_storage, kept_batch, stats in self._last:
-            if kept_storage == storage and kept() is not None and stats.count == numel:
-                if version == grad._version and (kept_batch is None) == (batch is None):
-                    return stats
+            same = kept_storage == storage and kept() is not None and version == grad._version
+            if same and stats.count == numel and (kept_batch is None) == (batch is None):
+                return stats
         with _plain_arithmetic(grad):
             stats = measure(grad, batch)
         if storage is not None:

@@ -94,10 +94,10 @@ def match_axes(
                     free.remove(base)
                     break
     # A part of an axis beside another stride inside the same axis: the axis was split, not sliced.
-    for axis, base in enumerate(found):
-        if base is None or base_shape[base] == shape[axis]:
+    for axis, held in enumerate(found):
+        if held is None or base_shape[held] == shape[axis]:
             continue
-        step, whole = base_strides[base], base_strides[base] * base_shape[base]
+        step, whole = base_strides[held], base_strides[held] * base_shape[held]
         if any(found[k] is None and shape[k] > 1 and step < strides[k] < whole for k in range(len(shape))):
             found[axis] = None
     for axis, size in enumerate(shape):  # axes of size 1 carry no stride: they match in order

@@ -112,9 +112,7 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         if func is nn.functional.multi_head_attention_forward:
             return self._descend(func, args, kwargs)
-        if spec.in_place or "out" in kwargs:
-            self._protect(args, kwargs)
-        elif spec.op == "embedding" and (kwargs.get("max_norm") is not None or (len(args) > 3 and args[3] is not None)):
+        if spec.in_place or "out" in kwargs or _renormalizes(spec, args, kwargs):
             self._protect(args, kwargs)
         if spec.skip:
             return func(*args, **kwargs)
@@ -234,7 +232,9 @@ class Recorder(TorchFunctionMode):
         if refined.parts:
             for index, tensor in enumerate(outputs):
                 part = {**attrs, "index": index, "parts": len(outputs)}
-                self._finish(refined.spec, tensor, inputs, params, part, self._carry(spec, call, data, tensor), data, written)
+                self._finish(
+                    refined.spec, tensor, inputs, params, part, self._carry(spec, call, data, tensor), data, written
+                )
             return
         origin = self._finish(refined.spec, main, inputs, params, attrs, batch, data, written)
         if self.gauge is not None and refined.kind in ("softmax", "attention"):
@@ -398,6 +398,13 @@ class Recorder(TorchFunctionMode):
                 shape = tuple(tensor.shape)
                 return carry(spec.op, spec.kind, origin.batch, shape, tuple(out.shape), attrs)
         return None
+
+
+def _renormalizes(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """An embedding with ``max_norm`` shrinks the rows of its weight in place."""
+    if spec.op not in ("embedding", "embedding_bag"):
+        return False
+    return (kwargs.get("max_norm") if "max_norm" in kwargs else args[3] if len(args) > 3 else None) is not None
 
 
 def _param_uses(operands: Operands, kind: str) -> tuple[ParamUse, ...]:

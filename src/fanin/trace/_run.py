@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as hooks
 
-from fanin.errors import FaninError, InputError, TraceError
+from fanin.errors import FaninError, TraceError
 from fanin.trace._assemble import assemble_graph, assemble_signals
 from fanin.trace._loss import compute_loss, cotangent, tensors_in
 from fanin.trace._measure import Gauge
@@ -162,9 +162,7 @@ class _Run:
     def _loss(self, output: Any, target: Any, loss: Loss | None) -> tuple[torch.Tensor | None, LossKind]:
         return compute_loss(output, target, loss)
 
-    def _output_nodes(
-        self, recorder: Recorder, outputs: list[torch.Tensor], value: torch.Tensor | None
-    ) -> list[int]:
+    def _output_nodes(self, recorder: Recorder, outputs: list[torch.Tensor], value: torch.Tensor | None) -> list[int]:
         """Nodes behind the outputs; a loss that the model computed itself is not one where there are others."""
         origins = [(t, recorder.table.get(t)) for t in outputs if t.is_floating_point() or t.is_complex()]
         nodes = []
@@ -210,16 +208,20 @@ class _Run:
         self, roots: list[torch.Tensor], directions: list[torch.Tensor] | None, wanted: list[torch.Tensor]
     ) -> list[torch.Tensor | None]:
         """Reentrant checkpoints refuse ``autograd.grad``: use ``backward`` and take the gradients from ``.grad``."""
-        kept = [(leaf, leaf._post_accumulate_grad_hooks) for leaf in wanted]
+        kept = []
         for leaf in wanted:
+            after = leaf._post_accumulate_grad_hooks
+            if after:
+                kept.append((after, dict(after)))
+                after.clear()
             leaf.grad = None
-            leaf._post_accumulate_grad_hooks = None
         try:
             torch.autograd.backward(roots, directions)
             return [leaf.grad for leaf in wanted]
         finally:
-            for leaf, post in kept:
-                leaf._post_accumulate_grad_hooks = post
+            for after, entries in kept:
+                after.update(entries)
+            for leaf in wanted:
                 leaf.grad = None
 
 

@@ -117,7 +117,8 @@ def _flat(x: torch.Tensor) -> torch.Tensor:
     """All values in one axis, in the order of memory where the tensor is dense, so that nothing is copied."""
     if x.is_contiguous():
         return x.view(-1)
-    order = sorted(range(x.dim()), key=lambda axis: -x.stride(axis))
+    strides = x.stride()
+    order = sorted(range(x.dim()), key=lambda axis: -strides[axis])
     return x.permute(order).reshape(-1)
 
 
@@ -212,7 +213,7 @@ def _careful(
     else:
         correlation = None
     finite_values = flat[torch.isfinite(flat)]
-    second = square / finite * scale * scale if scale < 1e150 else math.inf  # noqa: RUF100
+    second = square / finite * scale * scale if scale < 1e150 else math.inf
     stats = _assemble(
         tensor.numel(), finite_values, low * scale, high * scale, total / finite * scale, second, saturation
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from fanin.errors import InputError
 from fanin.trace._loss import tensors_in
@@ -26,11 +26,13 @@ def validate(model: Any, inputs: Any, target: Any, loss: Any) -> tuple[tuple[Any
     if loss is not None and not callable(loss):
         raise InputError.of("loss", type(loss).__name__, "a callable loss(output, target) or None")
     for name, parameter in [*model.named_parameters(), *model.named_buffers()]:
-        if isinstance(parameter, UninitializedTensorMixin):
+        if isinstance(parameter, (UninitializedParameter, UninitializedBuffer)):
             raise InputError.of(name, "a lazy tensor without shape", "a model that has been run once", "the model")
         if parameter.is_meta:
             shape = tuple(parameter.shape)
-            raise InputError.of(name, f"a meta tensor of shape {shape}", "real values: fanin.materialize(model, recipe)")
+            raise InputError.of(
+                name, f"a meta tensor of shape {shape}", "real values: fanin.materialize(model, recipe)"
+            )
     if isinstance(inputs, torch.Tensor):
         arguments: tuple[Any, ...] = (inputs,)
         keywords: dict[str, Any] = {}
