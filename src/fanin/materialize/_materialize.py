@@ -53,7 +53,7 @@ def materialize(
     Example:
         >>> from fanin.fans import linear
         >>> from fanin.initializers import HeNormal
-        >>> from fanin.recipe import Line
+        >>> from fanin.recipe import Line, Recipe
         >>> with torch.device("meta"):
         ...     model = nn.Linear(8, 4, bias=False)
         >>> recipe = Recipe([Line("weight", HeNormal(), "relu follows", (4, 8), linear((4, 8)))])

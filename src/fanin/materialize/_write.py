@@ -44,8 +44,10 @@ def write(model: nn.Module, recipe: Recipe, seed: int = 0, *, progress: bool = F
         InputError: if a line does not fit the model (name, shape, dtype, an initializer that refuses the shape).
 
     Example:
+        >>> from torch import nn
         >>> from fanin.fans import linear
         >>> from fanin.initializers import HeNormal
+        >>> from fanin.recipe import Line, Recipe
         >>> model = nn.Linear(8, 4)
         >>> write(model, Recipe([Line("weight", HeNormal(), "relu follows", (4, 8), linear((4, 8)))]), seed=3)
     """

@@ -78,11 +78,26 @@ def plan(
     scheme = _scheme(name, options)
     asked = _Asked(slots, overrides or {}, keep, only)
     context = Context(slots, graph, target)
+    lines, kept, uncovered = _decide(scheme, asked, context)
+    asked.finish()
+    if uncovered:
+        raise PlanError(_uncovered(scheme.name, uncovered, graph is not None))
+    order = [slot.name for slot in slots.values()]
+    return Recipe(
+        [lines[n] for n in order if n in lines],
+        kept=[kept[n] for n in order if n in kept],
+        scheme=scheme.name,
+        notes=scheme.notes(context),
+    )
+
+
+def _decide(scheme: Scheme, asked: _Asked, context: Context) -> tuple[dict[str, Line], dict[str, Kept], list[Slot]]:
+    """Lines, kept parameters, and the slots that no rule covers."""
     lines: dict[str, Line] = {}
     kept: dict[str, Kept] = {}
     uncovered: list[Slot] = []
     lengths: list[Slot] = []
-    for slot in slots.values():
+    for slot in context.slots.values():
         decision = asked.decide(slot) or _standing(slot)
         if decision is None and "norm_of" in slot.settings:
             lengths.append(slot)
@@ -98,22 +113,13 @@ def plan(
                 reason = f"{slot.why}: 0 would divide by 0, so any direction"
                 line = replace(line, initializer=_DIRECTION, reason=reason)
             lines[slot.name] = line
-    asked.finish()
-    if uncovered:
-        raise PlanError(_uncovered(scheme.name, uncovered, graph is not None))
     for slot in lengths:
         decision = _length(slot, lines)
         if isinstance(decision, Keep):
             kept[slot.name] = Kept(slot.name, decision.reason)
         else:
             lines[slot.name] = _line(slot, decision, None)
-    order = [slot.name for slot in slots.values()]
-    return Recipe(
-        [lines[n] for n in order if n in lines],
-        kept=[kept[n] for n in order if n in kept],
-        scheme=scheme.name,
-        notes=scheme.notes(context),
-    )
+    return lines, kept, uncovered
 
 
 def _scheme(name: str | Scheme, options: Mapping[str, Any]) -> Scheme:
@@ -232,7 +238,7 @@ def _fans_of_unknown(slot: Slot, initializer: Initializer) -> Fans:
     return probe[0]
 
 
-def _length(slot: Slot, lines: Mapping[str, Line]) -> Choice | Keep:
+def _length(slot: Slot, lines: dict[str, Line]) -> Choice | Keep:
     """Weight norm: g starts as the length that the drawn direction v has, so that W = g v/‖v‖ is as v was planned."""
     partner = str(slot.settings["norm_of"])
     if partner not in lines:

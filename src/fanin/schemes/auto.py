@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING
 
 from fanin import theory
@@ -23,7 +24,7 @@ from fanin.initializers import (
 from fanin.initializers._base import number
 from fanin.schemes._base import Choice, Context, Keep, Scheme, activation, fan, filled, usual
 from fanin.schemes._surroundings import Surroundings
-from fanin.theory.activations import of_op
+from fanin.theory.activations import Activation, of_op
 
 if TYPE_CHECKING:
     from fanin.initializers import Initializer
@@ -318,9 +319,14 @@ def _deep(slot: Slot, around: Surroundings) -> theory.Critical | None:
     if slot.normalized or slot.parts or slot.is_head or around.depth(slot.name) <= DEEP:
         return None
     found = activation(slot)
-    if found is None or found.name in ("relu", "relu6", "linear", "selu", *_LEAKY, *_LOGISTIC):
+    if not isinstance(found, Activation) or found.name in ("relu", "relu6", "linear", "selu", *_LEAKY, *_LOGISTIC):
         return None
+    return _critical(found, BIAS_VAR if slot.nonlinearity in _S_SHAPED else None)
+
+
+@cache
+def _critical(found: Activation, bias_var: float | None) -> theory.Critical | None:
     try:
-        return theory.critical(found, bias_var=BIAS_VAR) if slot.nonlinearity in _S_SHAPED else theory.critical(found)
+        return theory.critical(found, bias_var=bias_var)
     except InputError:  # no usable point: the plain gain is the best there is
         return None

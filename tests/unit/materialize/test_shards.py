@@ -86,8 +86,6 @@ def test_a_sharded_module_on_meta(mesh):
     plan = Recipe([Line("weight", Normal(), "", (6, 4), fans.linear((6, 4)))])
     with torch.device("meta"):
         module = nn.Linear(4, 6, bias=False)
-    module.register_parameter(
-        "weight", nn.Parameter(distribute_tensor(module.weight.detach(), mesh, [Shard(0)]))
-    )
+    module.register_parameter("weight", nn.Parameter(distribute_tensor(module.weight.detach(), mesh, [Shard(0)])))
     materialize(module, plan, seed=1)
     assert torch.equal(module.weight.to_local(), fill_(torch.zeros(6, 4), Normal(), seed=1, name="weight"))

@@ -17,7 +17,9 @@ from fanin.recipe import Line, Recipe
 def line(model, name, initializer=None, **changes):
     shape = tuple(dict(model.named_parameters(remove_duplicate=False))[name].shape)
     found = fans.linear(shape) if len(shape) == 2 else fans.elementwise(shape)
-    return Line(name, initializer or Normal(), "for the test", changes.get("shape", shape), found, changes.get("zero", ()))
+    return Line(
+        name, initializer or Normal(), "for the test", changes.get("shape", shape), found, changes.get("zero", ())
+    )
 
 
 def recipe(model, **chosen):

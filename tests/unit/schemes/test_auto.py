@@ -48,7 +48,9 @@ def test_the_classic_recipes(activation, expected):
         assert recipe["0.bias"] == Zeros()
 
 
-@pytest.mark.parametrize("activation", [nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.ELU(0.7), nn.Mish(), nn.SELU(), nn.Softplus()])
+@pytest.mark.parametrize(
+    "activation", [nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.ELU(0.7), nn.Mish(), nn.SELU(), nn.Softplus()]
+)
 def test_other_activations_get_their_exact_gain(activation):
     model = nn.Sequential(nn.Linear(8, 6), activation, nn.Linear(6, 3))
     for recipe in (planned(model), planned(model, torch.randn(4, 8))):
@@ -177,7 +179,9 @@ def test_siren_divides_by_its_frequency():
         def forward(self, x):
             return torch.sin(30.0 * x)
 
-    model = nn.Sequential(nn.Linear(2, 256), Sine(), nn.Linear(256, 256), Sine(), nn.Linear(256, 256), Sine(), nn.Linear(256, 1))
+    model = nn.Sequential(
+        nn.Linear(2, 256), Sine(), nn.Linear(256, 256), Sine(), nn.Linear(256, 256), Sine(), nn.Linear(256, 1)
+    )
     x = torch.rand(512, 2) * 2 - 1
     recipe = planned(model, x)
     assert recipe.line("0.weight").initializer.support(recipe.line("0.weight").fans) == (-0.5, 0.5)
@@ -234,7 +238,7 @@ def test_a_multiplier_that_is_not_finite_is_not_kept():
         def forward(self, x):
             return torch.tanh(x) * self.scale
 
-    with pytest.raises(PlanError, match="scale.*not finite"):
+    with pytest.raises(PlanError, match=r"scale.*not finite"):
         planned(Scaled(float("nan")), torch.randn(4, 8))
     assert [kept.name for kept in planned(Scaled(1.0), torch.randn(4, 8)).kept] == ["scale"]
 

@@ -63,7 +63,13 @@ CASES = {
     "ConvTranspose2d, stride 1": (nn.ConvTranspose2d(64, 16, 3), (8, 64, 20, 20), conv, "weight", False),
     "ConvTranspose2d, stride 2": (nn.ConvTranspose2d(32, 32, 4, stride=2), (4, 32, 20, 20), conv, "weight", False),
     "ConvTranspose2d, uneven": (nn.ConvTranspose2d(32, 32, 3, stride=2), (4, 32, 21, 21), conv, "weight", False),
-    "ConvTranspose2d, groups": (nn.ConvTranspose2d(64, 64, 4, stride=2, groups=4), (4, 64, 20, 20), conv, "weight", False),
+    "ConvTranspose2d, groups": (
+        nn.ConvTranspose2d(64, 64, 4, stride=2, groups=4),
+        (4, 64, 20, 20),
+        conv,
+        "weight",
+        False,
+    ),
     "ConvTranspose3d": (nn.ConvTranspose3d(16, 8, 4, stride=2), (2, 16, 8, 8, 8), conv, "weight", False),
     "Bilinear": (nn.Bilinear(24, 30, 40), (512, 24), lambda m, x: m(x, torch.randn(512, 30)), "weight", True),
     "packed qkv": (nn.MultiheadAttention(96, 4), (64, 96), gates("in_proj_weight"), "in_proj_weight", True),
@@ -123,7 +129,7 @@ def test_the_fan_read_off_the_shape_fails(name):
 
 @pytest.mark.parametrize("name", ["packed qkv", "LSTM, input", "GRU, state"])
 def test_glorot_over_the_stack_is_too_small(name):
-    module, x, run, weight, _, band = scaled(name)
+    module, _x, _run, weight, _, _band = scaled(name)
     blocks = 3 if name != "LSTM, input" else 4
     write(module, plan("glorot", find(module), only=[CASES[name][3]]), seed=1)
     rows, columns = weight.shape

@@ -129,12 +129,18 @@ def test_lazy_parameters_are_named_in_the_error():
 
 def test_order_of_a_sequential_tells_nonlinearity_norm_and_head():
     model = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LeakyReLU(0.2), nn.Sequential(nn.Conv2d(4, 4, 3), nn.Dropout(), nn.Tanh())
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.LeakyReLU(0.2),
+        nn.Sequential(nn.Conv2d(4, 4, 3), nn.Dropout(), nn.Tanh()),
     )
     model.append(nn.Flatten())
     model.append(nn.Linear(4, 2))
     slots = find(model)
-    assert (slots["0.weight"].nonlinearity, slots["0.weight"].nonlinearity_args) == ("leaky_relu", {"negative_slope": 0.2})
+    assert (slots["0.weight"].nonlinearity, slots["0.weight"].nonlinearity_args) == (
+        "leaky_relu",
+        {"negative_slope": 0.2},
+    )
     assert slots["0.weight"].normalized
     assert not slots["3.0.weight"].normalized
     assert slots["3.0.weight"].nonlinearity == "tanh"

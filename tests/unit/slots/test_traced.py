@@ -45,7 +45,12 @@ MAPS = {
     "einsum of heads": ((4, 6, 3), lambda x, w: torch.einsum("bi,hid->bhd", x, w), X, (6, 12, (0, 2), (1,), ())),
     "einsum, W first": ((9, 6), lambda x, w: torch.einsum("oi,bi->bo", w, x), X, (6, 9, (0,), (1,), ())),
     "einsum, implicit": ((6, 9), lambda x, w: torch.einsum("bi,io", x, w), X, (6, 9, (1,), (0,), ())),
-    "a view splits out": ((12, 6), lambda x, w: torch.einsum("bi,hki->bhk", x, w.view(3, 4, 6)), X, (6, 12, (0,), (1,), ())),
+    "a view splits out": (
+        (12, 6),
+        lambda x, w: torch.einsum("bi,hki->bhk", x, w.view(3, 4, 6)),
+        X,
+        (6, 12, (0,), (1,), ()),
+    ),
     "a slice": ((18, 6), lambda x, w: F.linear(x, w[:9]) * F.linear(x, w[9:]), X, (6, 9, (0,), (1,), ())),
     "grouped conv": ((8, 3, 3, 3), lambda x, w: F.conv2d(x, w, groups=2), IMAGE, (27, 36, (0,), (1,), ())),
     "transposed conv": (
@@ -75,7 +80,13 @@ def test_a_routed_einsum_tells_in_and_out():
 
 ENTRYWISE = {
     "gain": ((6,), lambda x, w: x * w, X, "gain", {}),
-    "rms norm": ((6,), lambda x, w: w * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)), X, "gain", {"norm": True}),
+    "rms norm": (
+        (6,),
+        lambda x, w: w * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)),
+        X,
+        "gain",
+        {"norm": True},
+    ),
     "rms norm, weight first": (
         (6,),
         lambda x, w: (w * x) * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6),
@@ -83,7 +94,13 @@ ENTRYWISE = {
         "gain",
         {"norm": True},
     ),
-    "standardized": ((6,), lambda x, w: (x - x.mean(-1, True)) / (x.std(-1, keepdim=True) + 1e-5) * w, X, "gain", {"norm": True}),
+    "standardized": (
+        (6,),
+        lambda x, w: (x - x.mean(-1, True)) / (x.std(-1, keepdim=True) + 1e-5) * w,
+        X,
+        "gain",
+        {"norm": True},
+    ),
     "zero-centred gain": (
         (6,),
         lambda x, w: F.rms_norm(x, (6,)) * (1.0 + w),
