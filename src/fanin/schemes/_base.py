@@ -113,6 +113,10 @@ def _usual(slot: Slot) -> Choice | Keep | None:
     if slot.role == "token":
         return Choice(Normal(std=TOKEN_STD), f"data of its own (positions, tokens): N(0, {TOKEN_STD}), as ViT and BERT")
     if slot.role == "bias":
+        if slot.nonlinearity == "softplus" and slot.settings.get("gate"):
+            # Δ = softplus(bias) of state-space layers; 0 would mean steps of 0.69 where they are 0.001 to 0.1
+            # (Gu & Dao, 2023), and the state would forget at once.
+            return Keep("softplus of it sets a rate that multiplies the signal: the model's own design")
         return Choice(Zeros(), "bias: 0")
     if slot.role == "gain":
         return _gain(slot)

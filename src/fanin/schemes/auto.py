@@ -170,7 +170,7 @@ class Auto(Scheme):
         scaled = f", before it is multiplied by {factor:.4g}" if factor != 1 else ""
         return std, f"embedding: the signal starts at unit scale{share}{scaled}"
 
-    def _bias(self, slot: Slot, context: Context) -> Choice:
+    def _bias(self, slot: Slot, context: Context) -> Choice | Keep | None:
         if slot.settings.get("cell") == "LSTM":
             return self._lstm_bias(slot)
         if self.head_prior is not None and _is_quiet_head(slot):
@@ -183,7 +183,7 @@ class Auto(Scheme):
             if point is not None and point.bias_var > 0:
                 std = math.sqrt(point.bias_var)
                 return Choice(Normal(std=std), f"critical chain of {weight.nonlinearity}: σ_b² = {point.bias_var:.4g}")
-        return Choice(Zeros(), "bias: 0")
+        return usual(slot)
 
     def _lstm_bias(self, slot: Slot) -> Choice:
         if slot.settings["side"] == "recurrent":

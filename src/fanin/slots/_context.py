@@ -193,4 +193,12 @@ def _split_parts(slot: Slot, graph: Graph, node: Node) -> tuple[Part, ...]:
 
 
 def _reaches_attention(graph: Graph, node: Node) -> bool:
-    return any(graph.nodes[stop].kind in ("attention", "matmul") for stop in following(graph, node).stops)
+    """Whether a signal enters a fused attention, or a product whose result goes through a softmax."""
+    for stop in following(graph, node).stops:
+        if graph.nodes[stop].kind == "attention":
+            return True
+        if graph.nodes[stop].kind == "matmul":
+            after = following(graph, graph.nodes[stop]).stops
+            if any(graph.nodes[reader].kind == "softmax" for reader in after):
+                return True
+    return False

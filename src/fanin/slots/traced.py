@@ -44,9 +44,7 @@ def place(graph: Graph, names: Sequence[str], shape: tuple[int, ...], module: Pl
 
 def _of_use(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> Place | None:
     whole = graph.nodes[node.attrs["part_of"]] if "part_of" in node.attrs else node
-    if whole.kind == "norm":
-        return _norm(graph, node, use, shape)
-    rule = _RULES.get(node.op) or _BY_KIND.get(node.kind)
+    rule = _norm if whole.kind == "norm" else _RULES.get(node.op) or _BY_KIND.get(node.kind)
     if rule is None or not math.prod(shape) or node.attrs.get("parameter_only"):
         return None
     made_by = node.attrs.get("derived", {}).get(use.argument)
@@ -58,8 +56,9 @@ def _of_use(graph: Graph, node: Node, use: ParamUse, shape: tuple[int, ...]) -> 
 def _derived(graph: Graph, node: Node, maker: Node, shape: tuple[int, ...]) -> Place:
     """What the op used is a function of the parameter: 1 + w of a zero-centred gain, or exp, softplus, a product."""
     offset = maker.attrs.get("other")
-    if node.kind == "mul" and maker.op == "add" and isinstance(offset, (int, float)) and len(maker.params) == 1:
-        norm = any(_context.is_normalizing(graph, source) for source in node.inputs)
+    acts = node.kind in ("mul", "norm")
+    if acts and maker.op == "add" and isinstance(offset, (int, float)) and len(maker.params) == 1:
+        norm = node.kind == "norm" or any(_context.is_normalizing(graph, source) for source in node.inputs)
         settings: dict[str, Any] = {"offset": float(offset), "norm": norm}
         return Place("gain", elementwise(shape), f"multiplies the signal as {offset:g} + w", settings=settings)
     why = f"passes through {maker.op} before {node.op} uses it"
@@ -245,7 +244,7 @@ _RULES: dict[str, Rule] = {
     "linear": _linear,
     **{f"conv{n}d": _conv for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": _conv for n in (1, 2, 3)},
-    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "addmm", "baddbmm", "addmv", "addbmm", "dot"), _matmul),
+    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "addmm", "baddbmm", "addmv", "addbmm", "dot", "grouped_mm"), _matmul),
     "einsum": _einsum,
     "bilinear": _bilinear,
     "prelu": _prelu,

@@ -229,6 +229,21 @@ def test_gains_of_norms_and_multipliers():
     assert {kept.name: "design" in kept.reason for kept in recipe.kept} == {"multiplier": True, "log_scale": True}
 
 
+def test_the_step_of_a_state_space_layer_is_the_models_own():
+    class Steps(nn.Module):
+        def __init__(self, rate) -> None:
+            super().__init__()
+            self.step, self.value, self.out, self.rate = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(6, 3), rate
+
+        def forward(self, x):
+            step = F.softplus(self.step(x))
+            return self.out(step * self.value(x) if self.rate else step)
+
+    kept = {kept.name for kept in planned(Steps(rate=True), torch.randn(4, 4)).kept}
+    assert kept == {"step.bias"}
+    assert not planned(Steps(rate=False), torch.randn(4, 4), keep=["value.*"]).line("step.bias").std
+
+
 def test_a_multiplier_that_is_not_finite_is_not_kept():
     class Scaled(nn.Module):
         def __init__(self, value) -> None:

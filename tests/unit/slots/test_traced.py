@@ -108,6 +108,7 @@ ENTRYWISE = {
         "gain",
         {"offset": 1.0, "norm": True},
     ),
+    "norm of 1 + w": ((6,), lambda x, w: F.layer_norm(x, (6,), w + 1), X, "gain", {"offset": 1.0, "norm": True}),
     "functional norm": ((6,), lambda x, w: F.layer_norm(x, (6,), w), X, "gain", {"norm": True}),
     "shift of a norm": ((6,), lambda x, w: F.layer_norm(x, (6,)) + w, X, "shift", {"norm": True}),
     "bias of a matmul": ((6,), lambda x, w: x @ torch.eye(6).requires_grad_() + w, X, "bias", {}),
