@@ -72,6 +72,9 @@ class Raises(nn.Module):
 def broken():
     return {}["missing"]
 
+def leaves():
+    raise SystemExit(0)
+
 def needs(width, depth=2):
     return nn.Linear(width, depth)
 
@@ -155,6 +158,10 @@ def test_exit_codes_follow_the_findings(models: str, capsys: pytest.CaptureFixtu
     assert "F101" in capsys.readouterr().out
     assert main(["check", models + "deep", "--data", "digits", "--select", "W"]) == 0
     assert main(["check", models + "deep", "--data", "digits", "--ignore", "f,b"]) == 0
+    lenient = ["--select", "F101", "--threshold", "F101.decades=90", "--threshold", "F101.severe=90"]
+    lenient += ["--threshold", "F101.same=90"]
+    assert main(["check", models + "deep", "--data", "digits", "--select", "F101"]) == 1
+    assert main(["check", models + "deep", "--data", "digits", *lenient]) == 0
 
 
 def test_json_is_alone_on_stdout(models: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -220,6 +227,9 @@ def test_inputs_by_keyword_and_targets(models: str, capsys: pytest.CaptureFixtur
         (["check", "{}healthy", "--data", "digits", "--input", "64"], "not allowed with"),
         (["check", "{}healthy", "--batch", "0"], "integer >= 1"),
         (["check", "{}Raises"], "could not be inferred"),
+        (["check", "{}leaves"], "SystemExit"),
+        (["check", "{}healthy", "--threshold", "F101"], "CODE.NAME=VALUE"),
+        (["check", "{}healthy", "--data", "digits", "--threshold", "F101.decade=1"], "unknown threshold 'F101.decade'"),
         (["plan", "{}healthy", "--scheme", "hee"], "Did you mean 'he'"),
         (["explain", "F999"], "unknown rule"),
         (["gain", "gleu"], "Did you mean"),

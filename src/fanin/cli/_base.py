@@ -22,6 +22,8 @@ __all__ = [
     "count",
     "only_json_on_stdout",
     "remark",
+    "seed",
+    "threshold",
 ]
 
 OK = 0
@@ -79,6 +81,15 @@ def seed(text: str) -> int:
 def codes(text: str) -> list[str]:
     """An argparse type: rule codes or prefixes separated by commas."""
     return [code for code in (part.strip().upper() for part in text.split(",")) if code]
+
+
+def threshold(text: str) -> tuple[str, float]:
+    """An argparse type: CODE.NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    try:
+        return name.strip(), float(value if equals else "")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not CODE.NAME=VALUE, such as F101.decades=3") from None
 
 
 def remark(text: str) -> None:

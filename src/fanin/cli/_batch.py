@@ -81,10 +81,8 @@ def _inferred(model: nn.Module, arguments: argparse.Namespace) -> Batch:
         error = _runs(model, inputs[:2])
         if error is None:
             values = " (normal values)" if spec.kind == "normal" else ""
-            remark(
-                f"no --input or --data: {size} random samples of {spec}{values}, as the first layer, {name!r} "
-                f"({type(layer).__name__}), suggests"
-            )
+            what = f"the first layer, {name!r} ({type(layer).__name__})," if name else "the model"
+            remark(f"no --input or --data: {size} random samples of {spec}{values}, as {what} suggests")
             return Batch(inputs, _target(arguments, size), f"{size} random samples of {spec}")
         failure = failure or error  # of the likeliest guess
         tried.append(str(spec))

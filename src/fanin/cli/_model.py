@@ -47,7 +47,7 @@ def build_model(text: str, seed: int) -> nn.Module:
         )
     try:
         model = found()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{text}: it raised {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise InputError.of(f"what {text} returned", type(model).__name__, "a torch.nn.Module")

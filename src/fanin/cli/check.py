@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fanin.cli._base import FINDINGS, OK, add_model_arguments, codes, only_json_on_stdout
+from fanin.cli._base import FINDINGS, OK, add_model_arguments, codes, only_json_on_stdout, threshold
 
 if TYPE_CHECKING:
     import argparse
@@ -26,6 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--loss", metavar="PKG:NAME", help="loss(output, target) of your own")
     parser.add_argument("--select", type=codes, metavar="CODES", help="only these rules or prefixes: F,W301")
     parser.add_argument("--ignore", type=codes, metavar="CODES", help="leave these out")
+    parser.add_argument(
+        "--threshold",
+        action="append",
+        type=threshold,
+        default=[],
+        metavar="CODE.NAME=VALUE",
+        help="another threshold of a rule (fanin explain CODE lists them); repeatable",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON and nothing else")
     parser.add_argument("--save", metavar="FILE.json", help="also write the report to a file")
     parser.add_argument("--all", action="store_true", help="show every place, also those without weights")

@@ -48,7 +48,8 @@ def _flowed(page: str) -> Iterator[tuple[str, int]]:
     """Paragraphs as (text, indent): lines are joined so that they wrap at the screen's width, code is left as it is."""
     paragraph: list[str] = []
     indent, code = 0, False
-    for line in [*page.rstrip().splitlines(), ""]:
+    lines = page.rstrip().splitlines()
+    for index, line in enumerate([*lines, ""]):
         text = line.strip()
         here = len(line) - len(line.lstrip())
         heading = here == 0 and text.endswith(":")
@@ -56,7 +57,8 @@ def _flowed(page: str) -> Iterator[tuple[str, int]]:
             yield " ".join(paragraph), indent
             paragraph = []
         if not text:
-            yield "", 0
+            if index < len(lines):
+                yield "", 0
             continue
         if heading:
             code = text == "Example:"

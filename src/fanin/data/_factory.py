@@ -70,7 +70,7 @@ def _from_path(name: str) -> ModuleType:
             hint = f" For a file write {name}.py:name." if Path(f"{name}.py").is_file() else ""
             raise InputError(f"no module named {error.name!r} (factory {_FORM}).{hint}") from None
         raise InputError(f"{name}: importing it raised {type(error).__name__}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script without a main guard may leave
         raise InputError(f"{name}: importing it raised {type(error).__name__}: {error}") from error
 
 
@@ -87,7 +87,7 @@ def _from_file(path: Path) -> ModuleType:
     try:
         with _on_path(path.absolute().parent):
             spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script without a main guard may leave
         del sys.modules[name]
         raise InputError(f"{path}: importing it raised {type(error).__name__}: {error}") from error
     return module

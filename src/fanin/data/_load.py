@@ -96,7 +96,7 @@ def _call(name: str) -> Any:
         return factory
     try:
         return factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DataError(f"{name}: it raised {type(error).__name__}: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -9,6 +10,7 @@ from rich.table import Table
 from fanin.report._glyphs import number
 
 if TYPE_CHECKING:
+    from fanin.initializers import Initializer
     from fanin.recipe import Recipe
     from fanin.report._screen import Screen
 
@@ -42,7 +44,7 @@ def show_recipe(recipe: Recipe, screen: Screen | None = None) -> None:
         fans = f"{number(line.fans.fan_in)} / {number(line.fans.fan_out)}"
         cells = [screen.text(line.name), screen.text(shape)]
         cells += [screen.text(fans, "dim")] if wide else []
-        cells += [screen.text(repr(line.initializer)), screen.text(number(line.std, 4))]
+        cells += [screen.text(_brief(line.initializer)), screen.text(number(line.std, 4))]
         cells += [screen.text(line.reason, "dim")] if wide else []
         table.add_row(*cells)
         if not wide and line.reason:
@@ -56,3 +58,13 @@ def show_recipe(recipe: Recipe, screen: Screen | None = None) -> None:
     for note in recipe.notes:
         screen.print()
         screen.print(f"Note: {note}")
+
+
+def _brief(initializer: Initializer) -> str:
+    """Its repr without the arguments that are defaults."""
+    defaults = {name: p.default for name, p in inspect.signature(type(initializer)).parameters.items()}
+    changed = {key: value for key, value in initializer.config.items() if key not in defaults or defaults[key] != value}
+    arguments = (
+        f"{key}={value:.6g}" if isinstance(value, float) else f"{key}={value!r}" for key, value in changed.items()
+    )
+    return f"{type(initializer).__name__}({', '.join(arguments)})"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -83,54 +85,86 @@ def _facts(report: Report) -> str:
     return " · ".join(facts)
 
 
+@dataclass(frozen=True)
+class _Column:
+    """One column: its heading, what it shows of a row, and how."""
+
+    heading: str
+    cell: Callable[[Place], Text]
+    justify: Literal["left", "right"] = "left"
+    style: str = ""
+
+    def width(self, rows: Sequence[Place]) -> int:
+        """Columns of the screen that it needs, with the gap after it."""
+        return max([len(self.heading), *(self.cell(row).cell_len for row in rows)]) + 1
+
+
 def _table(rows: Sequence[Place], shown: Sequence[Place | Fold], screen: Screen) -> Table:
-    width = screen.width
-    scale = decades([row.rms for row in rows])
-    grad_scale = decades([row.gradient for row in rows])
-    has_gradient = any(row.gradient is not None for row in rows)
-    has_prediction = any(row.predicted is not None for row in rows)
-    spark = 0 if width < 56 else 12 if width < 100 else 24
-    track = 0 if width < 72 else 9 if width < 100 else 15
+    columns = _columns(rows, screen)
+    visible = [row for row in shown if isinstance(row, Place)]
+    room = screen.width - sum(column.width(visible) for column in columns)
+    names = {row.name: shortened(row.name, max(12, room - 1)) for row in visible}
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0), expand=False)
-    table.add_column("#", justify="right", no_wrap=True, style="dim")
-    table.add_column("place", overflow="fold")
-    if width >= 64:
-        table.add_column("then", no_wrap=True, style="dim")
-    table.add_column("rms", justify="right", no_wrap=True)
-    if track:
-        table.add_column(_axis(scale, track), no_wrap=True)
-    if has_prediction and width >= 90:
-        table.add_column("theory", justify="right", no_wrap=True, style="dim")
-    if spark:
-        table.add_column("values", no_wrap=True, style="cyan")
-    if has_gradient:
-        table.add_column("gradient", justify="right", no_wrap=True)
-        if track and width >= 90:
-            table.add_column(_axis(grad_scale, track), no_wrap=True)
-    table.add_column("", no_wrap=True)
+    for index, column in enumerate(columns):
+        if index == 1:
+            table.add_column("place", overflow="fold")
+        table.add_column(column.heading, justify=column.justify, no_wrap=True, style=column.style)
     for row in shown:
         if isinstance(row, Fold):
             table.add_row("⋮", screen.text(_hidden(row), "dim italic"))
             continue
-        style = STYLE[row.worst]
-        cells: list[Text] = [Text(str(row.depth)), screen.text(row.name)]
-        if width >= 64:
-            cells.append(screen.text(row.then))
-        cells.append(Text(number(row.rms), style=style))
-        if track:
-            cells.append(_coloured(dot(row.rms, scale, track), style))
-        if has_prediction and width >= 90:
-            cells.append(Text(number(row.predicted)))
-        if spark:
-            histogram = row.histogram
-            cells.append(Text(sparkline(rebin(histogram.counts, spark)) if histogram else ""))
-        if has_gradient:
-            cells.append(Text(number(row.gradient), style=style))
-            if track and width >= 90:
-                cells.append(_coloured(dot(row.gradient, grad_scale, track), style))
-        cells.append(Text(" ".join(row.flags), style=style))
-        table.add_row(*cells)
+        first, *others = (column.cell(row) for column in columns)
+        table.add_row(first, screen.text(names[row.name]), *others)
     return table
+
+
+def _columns(rows: Sequence[Place], screen: Screen) -> list[_Column]:
+    """What fits: bars, histograms and theory go first where the screen is narrow. The place comes after the first."""
+    width = screen.width
+    spark = 0 if width < 56 else 12 if width < 100 else 24
+    track = 0 if width < 72 else 9 if width < 100 else 15
+    rms_scale, gradient_scale = (decades([getattr(row, key) for row in rows]) for key in ("rms", "gradient"))
+
+    def bar(key: str, scale: tuple[int, int]) -> _Column:
+        return _Column(
+            _axis(scale, track), lambda row: _coloured(dot(getattr(row, key), scale, track), STYLE[row.worst])
+        )
+
+    columns = [_Column("#", lambda row: Text(str(row.depth)), "right", "dim")]
+    if width >= 64:
+        columns.append(_Column("then", lambda row: screen.text(row.then), style="dim"))
+    columns.append(_Column("rms", lambda row: Text(number(row.rms), STYLE[row.worst]), "right"))
+    if track:
+        columns.append(bar("rms", rms_scale))
+    if width >= 90 and any(row.predicted is not None for row in rows):
+        columns.append(_Column("theory", lambda row: Text(number(row.predicted)), "right", "dim"))
+    if spark:
+        columns.append(_Column("values", lambda row: Text(_shape(row, spark)), style="cyan"))
+    if any(row.gradient is not None for row in rows):
+        columns.append(_Column("gradient", lambda row: Text(number(row.gradient), STYLE[row.worst]), "right"))
+        if width >= 90:
+            columns.append(bar("gradient", gradient_scale))
+    if any(row.flags for row in rows):
+        columns.append(_Column("", lambda row: Text(" ".join(row.flags), STYLE[row.worst])))
+    return columns
+
+
+def _shape(row: Place, width: int) -> str:
+    return "" if row.histogram is None else sparkline(rebin(row.histogram.counts, width))
+
+
+def shortened(name: str, room: int) -> str:
+    """The end of a dotted path that fits, cut at a dot where there is one.
+
+    Example:
+        >>> shortened("encoder.layer.0.attention.query", 20)
+        '….0.attention.query'
+    """
+    if len(name) <= room:
+        return name
+    tail = name[len(name) - room + 1 :]
+    at = tail.find(".")
+    return "…" + (tail[at:] if 0 <= at < len(tail) - 1 else tail)
 
 
 def _axis(scale: tuple[int, int], width: int) -> str:

@@ -36,6 +36,7 @@ from fanin.report import (
 from fanin.report._glyphs import dot, rebin
 from fanin.report._places import Fold, fold
 from fanin.report._screen import plain
+from fanin.report._terminal import shortened
 from fanin.signals import Histogram, Signal, Signals
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -311,6 +312,14 @@ def test_the_report_says_all_it_must() -> None:
     healthy = drawn(report(sick=False))
     assert "starts healthy" in healthy
     assert "fix:" not in healthy
+
+
+@given(st.text("abc.", min_size=1, max_size=60), st.integers(8, 40))
+def test_shortened_keeps_the_end(name: str, room: int) -> None:
+    text = shortened(name, room)
+    assert len(text) <= room
+    assert name.endswith(text.removeprefix("…"))
+    assert (text == name) == (len(name) <= room)
 
 
 def test_markup_in_names_is_text() -> None:
