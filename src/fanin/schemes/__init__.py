@@ -16,9 +16,10 @@ from fanin.schemes.he_out import HeOut
 from fanin.schemes.lecun import Lecun
 from fanin.schemes.normal import Normal
 from fanin.schemes.orthogonal import Orthogonal
+from fanin.schemes.sparse import Sparse
 from fanin.schemes.torch_default import TorchDefault
 
-for _scheme in (Auto, TorchDefault, Glorot, Glorot4, He, HeOut, Lecun, Orthogonal, Normal, Constant):
+for _scheme in (Auto, TorchDefault, Glorot, Glorot4, He, HeOut, Lecun, Orthogonal, Normal, Sparse, Constant):
     REGISTRY.add(_scheme.name, _scheme)
 
 __all__ = ["REGISTRY", "Choice", "Context", "Keep", "Scheme", "names", "plan"]

@@ -151,9 +151,9 @@ def _is_gate(graph: Graph, activation: Node) -> bool:
             if reader in seen or "part_of" in after.attrs:
                 continue
             seen.add(reader)
-            if after.kind == "mul" and not after.params and len(set(after.inputs)) > 1:
+            if after.kind == "mul" and (len(set(after.inputs)) > 1 or "derived" in after.attrs):
                 return True
-            if after.kind in _TRANSPARENT:
+            if after.kind in _TRANSPARENT or (activation.op == "softplus" and after.op in ("clamp", "relu")):
                 stack.append(reader)
     return False
 
