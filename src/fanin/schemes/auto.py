@@ -235,7 +235,8 @@ def _by_nonlinearity(slot: Slot, around: Surroundings) -> Choice:
         )
         return Choice(filled(slot, law), reason)
     if follows in (None, "linear", "softmax", "log_softmax"):
-        what = "no nonlinearity follows" if follows in (None, "linear") else f"{follows} follows"
+        unknown = "what follows is not known without inputs" if around.graph is None else "no nonlinearity follows"
+        what = {None: unknown, "linear": "no nonlinearity follows"}.get(follows, f"{follows} follows")
         return Choice(filled(slot, LecunNormal()), f"LeCun: {fan(slot)}, {what}; gain 1")
     if follows in _S_SHAPED:
         return Choice(
