@@ -45,7 +45,10 @@ class Node:
         shape: shape of its (first tensor) output.
         dtype: dtype of that output, such as "float32".
         batch_axis: axis of the output that indexes samples, or None.
-        attrs: plain JSON values of the non-tensor arguments that matter ("groups", "negative_slope", "equation").
+        attrs: plain JSON values of the non-tensor arguments that matter ("groups", "negative_slope", "equation"), and
+            what was learnt of the call: "factor" and "addend" of a scale, "index" of a part, "normalized_axes",
+            "masked", "derived" (argument → node that computed it from parameters alone), "parameter_only",
+            "part_of" (id of the formula or call that this op belongs to; it is off the dataflow).
     """
 
     id: int
@@ -101,8 +104,13 @@ class Graph:
         return tuple(n for n in self.nodes if n.params and n.kind in ("linear", "embedding", "recurrent", "attention"))
 
     def uses(self, parameter: str) -> tuple[tuple[Node, ParamUse], ...]:
-        """Every (node, use) of a parameter in execution order."""
-        return tuple((n, use) for n in self.nodes for use in n.params if use.name == parameter)
+        """Every (node, use) of a parameter in execution order.
+
+        Ops on parameters alone (``attrs["parameter_only"]``: a scaled or normalized weight) are left out: the op where
+        the result meets the signal lists the parameter itself.
+        """
+        met = (n for n in self.nodes if "parameter_only" not in n.attrs)
+        return tuple((n, use) for n in met for use in n.params if use.name == parameter)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -62,16 +62,15 @@ def name_patterns(graph: Graph) -> Graph:
         if named is not None:
             fresh, region = named
             nodes[node.id] = fresh
-            _mark(nodes, region, node.id)
+            _mark(graph, nodes, region, node.id)
     return replace(graph, nodes=tuple(nodes))
 
 
-def _mark(nodes: list[Node], region: Sequence[int], last: int) -> None:
+def _mark(graph: Graph, nodes: list[Node], region: Sequence[int], last: int) -> None:
     """Set ``part_of`` on the ops of a formula that nothing else reads."""
     inner = set(region) - {last}
     for id_ in sorted(inner):
-        readers = [n.id for n in nodes[id_ + 1 :] if id_ in n.inputs]
-        if all(reader in inner or reader == last for reader in readers):
+        if all(reader in inner or reader == last for reader in graph.consumers[id_]):
             nodes[id_] = replace(nodes[id_], attrs={**nodes[id_].attrs, "part_of": last})
 
 

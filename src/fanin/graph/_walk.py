@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from fanin.graph._graph import Graph, Node
@@ -178,8 +178,14 @@ def residual_adds(graph: Graph) -> tuple[ResidualAdd, ...]:
     The skip path passes no weight op; or, as in a projection shortcut, weight ops but no activation, while the branch
     has an activation and at least two weight ops.
     """
+    known: tuple[ResidualAdd, ...] | None = graph.__dict__.get("_residual_adds")
+    if known is None:
+        known = graph.__dict__["_residual_adds"] = tuple(_find_residual_adds(graph))
+    return known
+
+
+def _find_residual_adds(graph: Graph) -> Iterator[ResidualAdd]:
     weights = [node.kind in _WEIGHT_KINDS for node in graph.nodes]
-    found = []
     for node in graph.nodes:
         if node.kind != "add" or len(node.inputs) != 2 or "part_of" in node.attrs:
             continue
@@ -187,13 +193,12 @@ def residual_adds(graph: Graph) -> tuple[ResidualAdd, ...]:
         for skip, branch in ((left, right), (right, left)):
             parting = _parting(graph, skip, branch, weights)
             if parting is not None:
-                found.append(ResidualAdd(node, parting[1], skip, parting[0]))
+                yield ResidualAdd(node, parting[1], skip, parting[0])
                 break
         else:
             projected = _projected(graph, node, weights)
             if projected is not None:
-                found.append(projected)
-    return tuple(found)
+                yield projected
 
 
 def _parting(graph: Graph, skip: int, branch: int, weights: list[bool]) -> tuple[int, tuple[int, ...]] | None:
@@ -201,7 +206,7 @@ def _parting(graph: Graph, skip: int, branch: int, weights: list[bool]) -> tuple
     line = _back(graph, skip, through_products=False)
     if branch in line or math.prod(graph.nodes[skip].shape) < math.prod(graph.nodes[branch].shape):
         return None  # a smaller operand is a shift that is spread over the signal
-    reached = _upstream(graph, branch, line)
+    reached = _upstream(graph, branch, line, oldest=branch - _LONGEST_BRANCH)
     meeting = [id_ for id_ in reached if id_ in line and not _outside(graph.nodes[id_])]
     inner = [id_ for id_ in reached if id_ not in line]
     if not meeting or not any(weights[id_] for id_ in inner):
@@ -220,14 +225,19 @@ def _outside(node: Node) -> bool:
     )
 
 
-def _upstream(graph: Graph, start: int, stop: Iterable[int]) -> set[int]:
-    """All ancestors of ``start`` with itself; the search ends at ``stop`` (included)."""
-    ends, found, stack = set(stop), set(), [start]
+_LONGEST_BRANCH, _LONGEST_SHORTCUT = 4096, 512
+"""Ops of a branch that is searched; keeps unrolled recurrences of thousands of steps affordable."""
+
+
+def _upstream(graph: Graph, start: int, stop: Collection[int], oldest: int = 0) -> set[int]:
+    """All ancestors of ``start`` with itself; the search ends at ``stop`` (included) and before id ``oldest``."""
+    found: set[int] = set()
+    stack = [start]
     while stack:
         current = stack.pop()
-        if current not in found:
+        if current not in found and current >= oldest:
             found.add(current)
-            if current not in ends:
+            if current not in stop:
                 stack.extend(graph.nodes[current].inputs)
     return found
 
@@ -246,7 +256,8 @@ def _between(graph: Graph, source: int, end: int, allowed: Iterable[int]) -> set
 def _projected(graph: Graph, node: Node, weights: list[bool]) -> ResidualAdd | None:
     """A shortcut with its own projection, next to a branch that does more."""
     left, right = node.inputs
-    above = (_upstream(graph, left, ()), _upstream(graph, right, ()))
+    oldest = node.id - _LONGEST_SHORTCUT
+    above = (_upstream(graph, left, (), oldest), _upstream(graph, right, (), oldest))
     shared = above[0] & above[1]
     if not shared:
         return None

@@ -32,14 +32,16 @@ def assemble_graph(
 
 def _places(drafts: list[Draft]) -> list[str]:
     """The module path where one op of a call stands out, else path/op; numbered where that repeats."""
-    weighty = Counter((d.module, d.call) for d in drafts if d.kind not in _SIDE and d.module and not d.name)
-    total = Counter((d.module, d.call) for d in drafts if d.module and d.kind != "input")
+    counted = [d for d in drafts if d.module and d.kind != "input" and "parameter_only" not in d.attrs]
+    weighty = Counter((d.module, d.call) for d in counted if d.kind not in _SIDE and not d.name)
+    total = Counter((d.module, d.call) for d in counted)
     seen: Counter[str] = Counter()
     taken: set[str] = set()
     places = []
     for draft in drafts:
         call = (draft.module, draft.call)
-        alone = not draft.name and (total[call] == 1 or (weighty[call] == 1 and draft.kind not in _SIDE))
+        aside = bool(draft.name) or "parameter_only" in draft.attrs
+        alone = not aside and (total[call] == 1 or (weighty[call] == 1 and draft.kind not in _SIDE))
         if draft.kind == "input":
             base = draft.name or f"{draft.module}/{draft.op}".lstrip("/")
         elif draft.module and alone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +12,13 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from fanin.graph import ParamUse
-from fanin.trace._attributes import refine
+from fanin.trace._attributes import MASK_BELOW, refine
 from fanin.trace._batch import carry
 from fanin.trace._calls import Call, Operand, Spec, parse, resolve, tensors
 from fanin.trace._measure import Gauge, units
-from fanin.trace._provenance import Origin, Source, Table, match_axes, storage_id, version_of
+from fanin.trace._modules import ModuleStack, ignoring
+from fanin.trace._parameters import derived, param_uses, through
+from fanin.trace._provenance import Origin, Table, match_axes, storage_id, version_of
 from fanin.trace._restore import Guard
 from fanin.trace._stats import BatchAxis
 
@@ -63,38 +66,11 @@ class Recorder(TorchFunctionMode):
         self.guard, self.gauge, self.batch_size = guard, gauge, batch_size
         self.table = Table()
         self.table.add_parameters(model.named_parameters(remove_duplicate=False))
-        self.paths = {id(module): path for path, module in model.named_modules()}
+        self.modules = ModuleStack(model)
         self.buffers = {id(buffer): name for name, buffer in model.named_buffers()}
         self.drafts: list[Draft] = []
-        self.stack: list[tuple[int, str, int]] = []
-        self.calls: dict[str, int] = {}
         self.reentrant = False
         self.no_grad_ops = 0
-
-    # -- modules -----------------------------------------------------------------------------------------------
-
-    def enter_module(self, module: nn.Module, _args: Any) -> None:
-        """Forward pre-hook of every module."""
-        if self._ignoring():
-            return
-        path = self.paths.get(id(module))
-        if path is None:  # made inside forward: named after its class, below whatever runs
-            path = f"{self.module}.{type(module).__name__}".lstrip(".")
-        self.calls[path] = self.calls.get(path, 0) + 1
-        self.stack.append((id(module), path, self.calls[path]))
-
-    def leave_module(self, module: nn.Module, _args: Any, _output: Any) -> None:
-        """Forward hook of every module; what an exception caught inside left on the stack goes too."""
-        if self._ignoring():
-            return
-        while self.stack:
-            if self.stack.pop()[0] == id(module):
-                break
-
-    @property
-    def module(self) -> str:
-        """Path of the innermost module that is running."""
-        return self.stack[-1][1] if self.stack else ""
 
     # -- functions ---------------------------------------------------------------------------------------------
 
@@ -108,7 +84,7 @@ class Recorder(TorchFunctionMode):
         """Run ``func`` and record what it did."""
         kwargs = kwargs or {}
         spec = resolve(func)
-        if self._ignoring() or (spec.skip and not spec.in_place):
+        if ignoring() or (spec.skip and not spec.in_place):
             return func(*args, **kwargs)
         if func is nn.functional.multi_head_attention_forward:
             return self._descend(func, args, kwargs)
@@ -123,10 +99,6 @@ class Recorder(TorchFunctionMode):
         changed = {id(o.tensor) for o, before in zip(call.operands, versions) if version_of(o.tensor) != before}
         self._record(spec, call, operands, result, changed | {id(t) for t in tensors(kwargs.get("out"))})
         return result
-
-    def _ignoring(self) -> bool:
-        # Inside a backward pass (a checkpoint that recomputes, a hook) or inside a function transform.
-        return bool(torch._C._current_graph_task_id() != -1 or torch._C._functorch.peek_interpreter_stack() is not None)
 
     def _descend(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the Python body of multi-head attention under this mode instead of treating it as one function."""
@@ -155,7 +127,7 @@ class Recorder(TorchFunctionMode):
         """A tensor that no recorded op made: a buffer, a constant, or the result of code torch does not show."""
         origin = Origin(name=self.buffers.get(id(tensor), ""))
         if tensor.grad_fn is not None and tensor.is_floating_point():
-            name = tensor.grad_fn.name().removesuffix("Backward")
+            name = re.sub(r"Backward\d*$", "", tensor.grad_fn.name())
             origin = self._add(Spec(name.lower(), "other", ()), tensor, (), (), {"opaque": True}, None)
             self._observe(tensor, origin, self.drafts[-1])
         elif tensor.numel() == 1 and not tensor.requires_grad and tensor.device.type != "meta":
@@ -225,8 +197,8 @@ class Recorder(TorchFunctionMode):
             and operand.position in chosen
             and not (origin.lookup and refined.kind == "linear")
         )
-        params = _param_uses(operands, refined.kind)
-        attrs = {**refined.attrs, **_derived(operands)}
+        params = param_uses(operands, refined.kind)
+        attrs = {**refined.attrs, **derived(operands)}
         main = outputs[0]
         batch = self._carry(spec, call, data, main)
         if refined.parts:
@@ -308,7 +280,7 @@ class Recorder(TorchFunctionMode):
         attrs: dict[str, Any],
         batch: BatchAxis | None,
     ) -> Origin:
-        _, path, call = self.stack[-1] if self.stack else (0, "", 1)
+        path, call = self.modules.current
         draft = Draft(
             len(self.drafts),
             spec.op,
@@ -330,9 +302,22 @@ class Recorder(TorchFunctionMode):
         origin.units = units(draft, first)
         if self.gauge is not None and origin.node is not None:
             origin.stats = self.gauge.watch(tensor, draft, origin.batch, first, origin.units)
+            if origin.stats is not None and origin.stats.max_abs >= -MASK_BELOW and self._from_integers(draft):
+                self.gauge.forward.pop(draft.id)  # a mask made of token masks, not a signal
+                origin.stats = None
             if tensor.requires_grad:
                 self.gauge.watch_gradient(tensor, origin.node, origin.batch)
         origin.hooked = tensor.requires_grad
+
+    def _from_integers(self, draft: Draft) -> bool:
+        """Whether it was computed from integer arguments alone, without a parameter."""
+        stack = [draft]
+        while stack:
+            current = stack.pop()
+            if current.params or (not current.inputs and current.dtype.startswith(("float", "bfloat"))):
+                return False
+            stack.extend(self.drafts[i] for i in current.inputs)
+        return True
 
     def _data(self, spec: Spec, operands: Operands) -> Operands:
         """Operands that carry a signal."""
@@ -364,10 +349,10 @@ class Recorder(TorchFunctionMode):
         for tensor in outputs:
             if not (tensor.is_floating_point() or tensor.is_complex()) or self.table.is_parameter(tensor):
                 continue
-            params = _param_uses(operands, spec.kind)
-            attrs = {**call.attrs, **_derived(operands), "parameter_only": True}
+            params = param_uses(operands, spec.kind)
+            attrs = {**call.attrs, **derived(operands), "parameter_only": True}
             origin = self._add(spec, tensor, (), params, attrs, None)
-            sources = [_through(source, operand, spec, call, tensor) for operand, o in operands for source in o.sources]
+            sources = [through(source, operand, spec, call, tensor) for operand, o in operands for source in o.sources]
             unique = {source.name: source for source in reversed(sources)}
             origin.sources = tuple(reversed(unique.values()))
             origin.derived, origin.node, origin.hooked = origin.node, None, True
@@ -405,39 +390,3 @@ def _renormalizes(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     if spec.op not in ("embedding", "embedding_bag"):
         return False
     return (kwargs.get("max_norm") if "max_norm" in kwargs else args[3] if len(args) > 3 else None) is not None
-
-
-def _param_uses(operands: Operands, kind: str) -> tuple[ParamUse, ...]:
-    uses = []
-    for operand, origin in operands:
-        if origin.lookup and kind != "linear":
-            continue
-        for source in origin.sources:
-            shape = tuple(operand.tensor.shape)
-            uses.append(ParamUse(source.name, operand.argument, operand.position, shape, source.axes))
-    return tuple(uses)
-
-
-def _derived(operands: Operands) -> dict[str, Any]:
-    found = {operand.argument: origin.derived for operand, origin in operands if origin.derived is not None}
-    return {"derived": found} if found else {}
-
-
-def _through(source: Source, operand: Operand, spec: Spec, call: Call, out: torch.Tensor) -> Source:
-    """The axes of a parameter after an op on it alone; kept where entry meets entry."""
-    axes: tuple[int | None, ...] = (None,) * out.dim()
-    if spec.op in ("t", "transpose", "permute") and len(source.axes) == out.dim():
-        order = _order(spec, call, out.dim())
-        axes = tuple(source.axes[axis] for axis in order)
-    elif tuple(out.shape) == tuple(operand.tensor.shape) and spec.kind != "matmul":
-        axes = source.axes
-    return Source(source.name, axes, source.rank)
-
-
-def _order(spec: Spec, call: Call, rank: int) -> list[int]:
-    order = list(range(rank))
-    if spec.op == "permute":
-        return [int(d) % rank for d in call.attrs["dims"]]
-    first, second = (0, rank - 1) if spec.op == "t" else (call.attrs.get("dim0", -1), call.attrs.get("dim1", -2))
-    order[first], order[second] = order[second], order[first]
-    return order

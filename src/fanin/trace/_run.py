@@ -145,9 +145,9 @@ class _Run:
             for name, tensor in named:
                 fits = batch is not None and tensor.dim() > batch.axis and tensor.shape[batch.axis] == batch.size
                 recorder.add_argument(tensor, name, batch if fits else None)
-            enter = hooks.register_module_forward_pre_hook(recorder.enter_module)
+            enter = hooks.register_module_forward_pre_hook(recorder.modules.enter)
             stack.callback(enter.remove)
-            leave = hooks.register_module_forward_hook(recorder.leave_module)
+            leave = hooks.register_module_forward_hook(recorder.modules.leave, always_call=True)
             stack.callback(leave.remove)
             stack.enter_context(recorder)
             try:
@@ -155,7 +155,7 @@ class _Run:
             except FaninError:
                 raise
             except Exception as error:
-                place = recorder.module
+                place = recorder.modules.raised_in(error)
                 where = f" in {place!r}" if place else ""
                 raise TraceError(f"the model raised {type(error).__name__}{where}: {error}") from error
 

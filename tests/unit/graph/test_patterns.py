@@ -88,7 +88,7 @@ NORMS: list[tuple[str, Formula]] = [
     ("rms_norm", lambda x: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)),
     ("rms_norm", lambda x: x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()),
     ("layer_norm", lambda x: (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + 1e-6)),
-    ("layer_norm", lambda x: (x - x.mean(-1, keepdim=True)) / torch.sqrt(x.var(-1, keepdim=True, unbiased=False) + 1e-5)),
+    ("layer_norm", lambda x: (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, correction=0) + 1e-5).sqrt()),
     ("normalize", lambda x: x / x.norm(dim=-1, keepdim=True)),
     ("normalize", lambda x: x / x.norm(dim=-1, keepdim=True).clamp(min=1e-6)),
 ]  # fmt: skip

@@ -123,7 +123,7 @@ def test_complex_values_are_pairs() -> None:
     assert measure(x).second_moment == pytest.approx(float(torch.view_as_real(x).square().mean()), rel=1e-5)
 
 
-# -- attention -----------------------------------------------------------------------------------------------------------
+# -- attention ------------------------------------------------------------
 
 
 def test_entropy_of_uniform_and_of_one_hot_rows() -> None:
@@ -169,7 +169,7 @@ def test_attention_scores_behind_a_mask_show_no_infinities() -> None:
         assert sum(s.entropy is not None for s in record.signals) == 1
 
 
-# -- recurrent gates -----------------------------------------------------------------------------------------------------
+# -- recurrent gates ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn_tanh", "rnn_relu"])

@@ -44,7 +44,7 @@ def only(record: Trace, op: str) -> Node:
     return node
 
 
-# -- parameters: how they were used -----------------------------------------------------------------------------------
+# -- parameters: how they were used ------------------------------------------------------------
 
 USES: dict[str, tuple[Callable[..., Any], dict[str, tuple[int, ...]], tuple[int, ...], tuple[int | None, ...]]] = {
     "x @ W": (lambda m, x: x @ m.w, {"w": (4, 5)}, (3, 4), (0, 1)),
@@ -118,12 +118,14 @@ def test_a_tied_weight_has_one_name_and_two_uses() -> None:
 def test_a_reparametrized_weight_shows_its_parameters() -> None:
     record = trace(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), torch.randn(5, 4))
     node = only(record, "linear")
+    (place,) = [n.place for n, _ in record.graph.uses("parametrizations.weight.original1")]
+    assert place == node.place
     names = {use.name.rpartition(".")[2]: use.axes for use in node.params if use.argument == "weight"}
     assert names == {"original0": (None, None), "original1": (0, 1)}
     assert node.attrs["derived"]
 
 
-# -- arguments ----------------------------------------------------------------------------------------------------------
+# -- arguments ------------------------------------------------------------
 
 ATTRS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "leaky_relu": (lambda m, x: F.leaky_relu(x, 0.2), {"negative_slope": 0.2}),
@@ -208,7 +210,7 @@ def test_writing_into_a_slice_joins_both() -> None:
     assert only(record, "tanh").inputs == (only(record, "setitem").id,)
 
 
-# -- places -------------------------------------------------------------------------------------------------------------
+# -- places ------------------------------------------------------------
 
 
 def test_places_are_unique_and_readable() -> None:
@@ -228,7 +230,7 @@ def test_signals_and_nodes_agree(make: Callable[[], nn.Module]) -> None:
     assert Trace.from_json(json.loads(json.dumps(record.to_json()))).to_json() == record.to_json()
 
 
-# -- inputs, outputs, losses --------------------------------------------------------------------------------------------
+# -- inputs, outputs, losses ------------------------------------------------------------
 
 
 @dataclasses.dataclass
@@ -337,7 +339,7 @@ def test_what_is_refused_and_why(name: str) -> None:
         trace(*make())
 
 
-# -- unusual runs ---------------------------------------------------------------------------------------------------------
+# -- unusual runs ------------------------------------------------------------
 
 
 def test_frozen_models_are_differentiated_by_their_input() -> None:
@@ -469,3 +471,35 @@ def test_the_graph_alone() -> None:
     assert ops(record) == ["argument", "linear"]
     assert len(record.signals) == 0
     assert set(record.gradients) == {"weight", "bias"}
+
+
+def test_a_mask_made_of_integers_is_no_signal() -> None:
+    def forward(m: Any, x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+        scores = m.a(x) + (1.0 - keep.float()) * -1e9
+        return scores.softmax(-1)
+
+    record = trace(Wrap(forward, a=nn.Linear(4, 4)), (torch.randn(6, 4), torch.ones(6, 4).long().tril()))
+    assert all(s.max_abs < 100 for s in record.signals)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_models_are_traced_as_they_were_written() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    record = trace(torch.compile(model), torch.randn(2, 4))
+    assert ops(record) == ["argument", "linear", "tanh"]
+
+
+def test_an_exception_that_the_model_catches_is_its_own_business() -> None:
+    class Picky(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise ValueError
+
+    def forward(m: Any, x: torch.Tensor) -> torch.Tensor:
+        try:
+            x = m.picky(x)
+        except ValueError:
+            x = m.body(x)
+        return x * 2
+
+    record = trace(Wrap(forward, picky=Picky(), body=nn.Linear(4, 4)), torch.randn(2, 4))
+    assert [n.place for n in record.graph.nodes] == ["input", "body", "mul"]
