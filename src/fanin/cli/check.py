@@ -52,7 +52,16 @@ def run(arguments: argparse.Namespace) -> int:
         model = build_model(arguments.factory, arguments.seed)
         batch = find_batch(model, arguments)
         loss = locate(arguments.loss) if arguments.loss else None
-        report = fanin.check(model, batch.inputs, batch.target, loss, select=arguments.select, ignore=arguments.ignore)
+        report = fanin.check(
+            model,
+            batch.inputs,
+            batch.target,
+            loss,
+            select=arguments.select,
+            ignore=arguments.ignore,
+            thresholds=dict(arguments.threshold),
+            seed=arguments.seed,
+        )
         if arguments.save:
             report.save(arguments.save)
     if arguments.json:
