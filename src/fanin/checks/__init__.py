@@ -18,11 +18,13 @@ from fanin.checks.f101_vanishing import Vanishing
 from fanin.checks.f102_exploding import Exploding
 from fanin.checks.f103_saturated import Saturated
 from fanin.checks.f104_dead import Dead
+from fanin.checks.f105_swamped import Swamped
 from fanin.checks.i501_input_scale import InputScale
 from fanin.checks.l401_overconfident import Overconfident
 from fanin.checks.l402_head_prior import HeadPrior
 from fanin.checks.r601_shared import SharedInstance
 from fanin.checks.r602_stale import Stale
+from fanin.checks.r603_untied import Untied
 from fanin.checks.w301_symmetric import Symmetric
 from fanin.checks.w302_cloned import Cloned
 from fanin.checks.w303_unwritten import Unwritten
@@ -39,6 +41,7 @@ for _rule in (
     Exploding,
     Saturated,
     Dead,
+    Swamped,
     GradientVanishing,
     GradientExploding,
     ZeroGradient,
@@ -55,5 +58,6 @@ for _rule in (
     InputScale,
     SharedInstance,
     Stale,
+    Untied,
 ):
     REGISTRY.add(_rule.code, _rule, aliases=(_rule.name,))

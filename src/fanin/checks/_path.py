@@ -24,6 +24,7 @@ __all__ = [
     "Step",
     "Strength",
     "backward_chains",
+    "from_data",
     "head_of",
     "is_norm",
     "lost_share",
@@ -152,10 +153,20 @@ def main_path(trace: Trace, output: int) -> list[Node]:
     """The nodes from an input (or a lookup) to ``output`` that carry the signal, in execution order."""
     path: list[Node] = []
     node: int | None = output
+    data = from_data(trace.graph)
     while node is not None:
         path.append(trace.graph.nodes[node])
-        node = _carrier(trace, path[-1])
+        node = _carrier(trace, path[-1], data)
     return path[::-1]
+
+
+def from_data(graph: Graph) -> frozenset[int]:
+    """The nodes that were computed from an argument of the model, not from parameters, buffers and constants alone."""
+    found: set[int] = set()
+    for node in graph.nodes:
+        if node.op == "argument" or not found.isdisjoint(node.inputs):
+            found.add(node.id)
+    return frozenset(found)
 
 
 def paths(trace: Trace) -> list[list[Node]]:
@@ -168,13 +179,14 @@ def paths(trace: Trace) -> list[list[Node]]:
     return found
 
 
-def _carrier(trace: Trace, node: Node) -> int | None:
+def _carrier(trace: Trace, node: Node, data: frozenset[int]) -> int | None:
     """The operand that brings the sample-dependent signal.
 
     In a sum it is the one with the larger std over samples; of two within a factor of 3 the older, which is the skip
     path. In a product relative changes add, so it is the one with the larger share.
     """
     found = [(i, s) for i in dict.fromkeys(node.inputs) if (s := strength(trace, i)) is not None]
+    found = [(i, s) for i, s in found if i in data] or found
     if not found or node.kind == "embedding":
         return None
     if node.kind in _PRODUCTS:
@@ -360,12 +372,13 @@ def head_of(trace: Trace) -> Node | None:
 def weight_before(trace: Trace, node: Node) -> str | None:
     """Name of the nearest weight upstream of a node."""
     here: int | None = node.id
+    data = from_data(trace.graph)
     while here is not None:
         seen = trace.graph.nodes[here]
         name = weight_of(seen) if seen.kind in _LINKS else None
         if name is not None:
             return name
-        here = _carrier(trace, seen)
+        here = _carrier(trace, seen, data)
     return None
 
 

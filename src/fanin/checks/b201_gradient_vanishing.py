@@ -35,7 +35,8 @@ class GradientVanishing(Rule):
 
     Thresholds:
         decades: 3 (powers of ten lost from the head's input to the first layer, warning).
-        severe: 4.5 (powers of ten, error): below 3e-5 of the last layer's gradient Adam's epsilon starts to decide.
+        severe: 4.5 (powers of ten, error): a last-layer gradient of 1e-3 leaves 3e-8 for the first, where Adam's
+            epsilon of 1e-8 begins to matter.
         layers: 3 (weights in a row).
 
     Source:

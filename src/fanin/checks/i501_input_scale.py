@@ -53,7 +53,7 @@ class InputScale(Rule):
         batch = trace.graph.batch_size
         for node in trace.graph.nodes:
             signal = trace.signals.at(node.place)
-            if node.kind != "input" or signal is None or signal.count == 0 or len(node.shape) < 2:
+            if not _is_data(trace.graph, node) or signal is None or signal.count == 0 or len(node.shape) < 2:
                 continue
             if batch is not None and batch not in node.shape:  # a buffer, not data
                 continue
@@ -99,6 +99,14 @@ class InputScale(Rule):
 
 
 _PASSING = frozenset({"shape", "cast", "pool", "concat", "dropout"})
+
+
+def _is_data(graph: Graph, node: Node) -> bool:
+    """An input, or integers from outside that the model turns into floats itself."""
+    if node.kind == "cast" and len(node.inputs) == 1:
+        source = graph.nodes[node.inputs[0]]
+        return source.kind == "input" and "int" in source.dtype
+    return node.kind == "input"
 
 
 def _first_map(graph: Graph, node: Node) -> Node | None:

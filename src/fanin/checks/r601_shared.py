@@ -16,8 +16,8 @@ class SharedInstance(Rule):
     """One module stands at several places of a container.
 
     What it sees:
-        A container (``nn.ModuleList``, ``nn.Sequential`` or any module) that holds the very same child module, one
-        with trainable parameters, under two or more names.
+        A container (``nn.ModuleList``, ``nn.Sequential``, ``nn.ParameterList`` or any module) that holds the very same
+        child module, one with trainable parameters, or the very same parameter under two or more names.
 
     Why it matters:
         ``[Block()] * 6`` makes one block and lists it six times: the network has a sixth of its parameters, and its
@@ -45,21 +45,21 @@ class SharedInstance(Rule):
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
         for path, container in evidence.model.named_modules():
-            table: dict[int, list[str]] = {}
-            for name, child in container._modules.items():
-                if child is not None and any(p.requires_grad for p in child.parameters()):
-                    table.setdefault(id(child), []).append(f"{path}.{name}" if path else name)
-            for names in (names for names in table.values() if len(names) > 1):
-                child = evidence.model.get_submodule(names[0])
-                count = sum(p.numel() for p in child.parameters())
+            prefix = f"{path}." if path else ""
+            modules = {n: m for n, m in container._modules.items() if m is not None and _learns(m)}
+            parameters = {n: p for n, p in container._parameters.items() if p is not None and p.requires_grad}
+            for kind, names in (*_repeated(modules), *_repeated(parameters)):
+                held = modules[names[0]].parameters() if names[0] in modules else [parameters[names[0]]]
+                count = sum(parameter.numel() for parameter in held)
+                places = [prefix + name for name in names]
                 yield self.finding(
-                    names[0],
-                    f"one {type(child).__name__} of {count} parameters stands at {len(names)} places: its weights are "
-                    f"tied across all of them.",
-                    f"make one for each place: [{type(child).__name__}(...) for _ in range({len(names)})]; where the "
-                    f"sharing is meant: ignore=['R601']",
+                    places[0],
+                    f"one {kind} of {count} numbers stands at {len(names)} places: its weights are tied across all of "
+                    f"them.",
+                    f"make one for each place: [{kind}(...) for _ in range({len(names)})]; where the sharing is meant: "
+                    f"ignore=['R601']",
                     evidence={"places": len(names), "parameters": count},
-                    also=names[1:],
+                    also=places[1:],
                 )
 
     @staticmethod
@@ -80,3 +80,15 @@ class SharedInstance(Rule):
             tanh = torch.nn.Tanh()  # a module without weights may be listed as often as one likes
             layers = [torch.nn.Linear(8, 8), tanh, torch.nn.Linear(8, 8), tanh]
             return {"model": torch.nn.Sequential(*layers), "inputs": torch.randn(16, 8)}
+
+
+def _learns(module: Any) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
+def _repeated(entries: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """(class name, names) of every entry that stands under several names."""
+    table: dict[int, list[str]] = {}
+    for name, entry in entries.items():
+        table.setdefault(id(entry), []).append(name)
+    return [(type(entries[names[0]]).__name__, names) for names in table.values() if len(names) > 1]

@@ -21,8 +21,9 @@ class Symmetric(Rule):
     What it sees:
         In each trainable weight with at least two axes, the units (rows along the fan-out axes) whose incoming weights
         are bitwise equal to another unit's, and whose gradient in the measured step is equal as well. Where no
-        gradient was measured, or it is still zero behind a zero-initialised layer, only a weight whose entries are
-        all one and the same non-zero number is reported. All-zero rows are left to B203, frozen weights are left out.
+        gradient was measured, or it is still zero behind a zero-initialised layer, and in lookup tables, only a tensor
+        whose entries are all one and the same non-zero number is reported. All-zero rows are left to B203, frozen
+        weights are left out.
 
     Why it matters:
         Gradient descent is a function of weights and gradients: two units with the same of both take the same step.
@@ -58,11 +59,13 @@ class Symmetric(Rule):
         gradients = {} if evidence.trace is None else evidence.trace.gradients
         free = trainable(evidence)
         for name, tensor in readable(evidence):
-            if name not in free or tensor.dim() < 2 or not _is_weight(slot_of(evidence, name)):
+            slot = slot_of(evidence, name)
+            if name not in free or tensor.dim() < 2 or not (slot is None or slot.role in _ROLES):
                 continue
             gradient = gradients.get(name)
-            if gradient is not None and gradient.shape == tensor.shape and bool(gradient.any()):
-                found = self._twins(name, tensor, gradient, slot_of(evidence, name), limits["share"])
+            is_table = slot is not None and slot.role == "embedding"  # rows that no token of the batch picked are equal
+            if not is_table and gradient is not None and gradient.shape == tensor.shape and bool(gradient.any()):
+                found = self._twins(name, tensor, gradient, slot, limits["share"])
             else:
                 found = self._constant(name, tensor)
             if found is not None:
@@ -126,8 +129,7 @@ class Symmetric(Rule):
             return {"model": model, "inputs": torch.randn(32, 8), "target": torch.randint(0, 4, (32,))}
 
 
-def _is_weight(slot: Slot | None) -> bool:
-    return slot is None or slot.role in ("weight", "unknown")
+_ROLES = ("weight", "unknown", "embedding")
 
 
 def _alike(gradients: torch.Tensor) -> int:

@@ -22,8 +22,8 @@ class Cloned(Rule):
         Trainable tensors with at least two axes that are stored apart and bitwise equal, and blocks of units inside one
         weight (stacked experts, shards joined along the fan-out axis) that are bitwise equal. More than half of the
         values must differ from each other: equal biases, identity and dirac patterns are no copies. Tied weights are
-        one tensor and are not meant; equal units with equal gradients are W301's; groups of r² equal filters in front
-        of a pixel shuffle (ICNR) are meant so.
+        one tensor and are not meant (a tie that was lost is R603's); equal units with equal gradients are W301's;
+        groups of r² equal filters in front of a pixel shuffle (ICNR) are meant so.
 
     Why it matters:
         Layers are meant to start independent: the theory behind every variance-scaling rule multiplies independent
@@ -62,6 +62,9 @@ class Cloned(Rule):
         free = trainable(evidence)
         drawn = [(n, t) for n, t in readable(evidence) if n in free and _is_draw(t, slot_of(evidence, n))]
         for names in _equal_tensors(drawn):
+            roles = [slot.role for n in names if (slot := slot_of(evidence, n)) is not None]
+            if sorted(roles) == ["embedding", "weight"]:  # a lookup table and its head: a lost tie, which R603 says
+                continue
             yield self.finding(
                 names[0],
                 f"{len(names)} separately stored weights are bitwise equal: copies of one draw.",

@@ -1,0 +1,102 @@
+"""F105: the data is drowned by a constant that is added to it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fanin.checks._base import Evidence, Rule
+from fanin.checks._finding import Finding
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Swamped(Rule):
+    """What is added to the data is far larger than the data.
+
+    What it sees:
+        Sums on the path that carries the signal, before its last weight, that add something alike for all samples (a
+        position embedding, a learned token, a buffer), and the rms of that term against the std over samples of the
+        data. Biases of layers are not meant; F101 follows them.
+
+    Why it matters:
+        Tokens of std 0.02 under positions of rms 0.7 make one part in 35 of what the first norm sees: all samples look
+        alike, and the first thousands of steps go into growing the table.
+
+    Example:
+        x = self.tok(ids) + self.pos(torch.arange(n))               # tok std 0.02, pos left at nn.Embedding's std 1
+
+    What to do:
+        Give both the same std, or multiply the table's output by sqrt(d) as the original Transformer does.
+
+    Thresholds:
+        ratio: 10 (rms of what is added by the std over samples of the data): the data is then 1 % of the energy.
+
+    Source:
+        Vaswani et al. (2017), Attention is all you need, section 3.4, on the factor sqrt(d).
+    """
+
+    code = "F105"
+    name = "data-drowned-by-constant"
+    category = "imbalance"
+    severity = "warning"
+    requires = ("forward",)
+    thresholds: ClassVar[Mapping[str, float]] = {"ratio": 10}
+
+    def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
+        from fanin.checks._path import from_data, head_of, paths, strength, weight_before
+
+        trace = evidence.trace
+        assert trace is not None
+        head, data = head_of(trace), from_data(trace.graph)
+        for source, node in (pair for path in paths(trace) for pair in itertools.pairwise(path)):
+            if node.op != "add" or head is None or node.id >= head.id or len(set(node.inputs)) != 2:
+                continue
+            other = next(i for i in node.inputs if i != source.id)
+            signal, constant = strength(trace, source.id), strength(trace, other)
+            if signal is None or constant is None or signal.std == 0 or (other in data and constant.share > _ALIKE):
+                continue
+            ratio = constant.rms / signal.std
+            if ratio >= limits["ratio"]:
+                yield self.finding(
+                    weight_before(trace, trace.graph.nodes[other]) or trace.graph.nodes[other].place,
+                    f"{node.place} adds a term of rms {constant.rms:.2g} that is alike for all samples to data of std "
+                    f"{signal.std:.2g}: {ratio:.0f} times as large.",
+                    "give both the same std, or multiply the lookup by sqrt(width)",
+                    evidence={"ratio": ratio, "constant_rms": constant.rms, "data_std": signal.std},
+                    also=[weight_before(trace, source) or source.place],
+                )
+
+    @staticmethod
+    def fires() -> dict[str, Any]:
+        return _tokens(1.0)
+
+    @staticmethod
+    def quiet() -> dict[str, Any]:
+        return _tokens(0.02)
+
+
+_ALIKE = 0.1
+"""Share of what differs between samples (1 % of the energy) up to which a term counts as the same for all."""
+
+
+def _tokens(position_std: float) -> dict[str, Any]:
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tok, self.pos = nn.Embedding(20, 16), nn.Embedding(6, 16)
+            self.norm, self.head = nn.LayerNorm(16), nn.Linear(16, 20)
+            nn.init.normal_(self.tok.weight, 0, 0.02)
+            nn.init.normal_(self.pos.weight, 0, position_std)
+
+        def forward(self, ids: torch.Tensor) -> Any:
+            return self.head(self.norm(self.tok(ids) + self.pos(torch.arange(ids.shape[1]))))
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return {"model": Net(), "inputs": torch.randint(0, 20, (16, 6)), "target": torch.randint(0, 20, (16, 6))}
