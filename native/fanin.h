@@ -12,6 +12,7 @@
 namespace fanin {
 
 enum Kind : int32_t { CONSTANT = 0, UNIFORM = 1, NORMAL = 2, TRUNCATED_NORMAL = 3 };
+enum Reach : int32_t { NARROW = 0, CENTRAL = 1, FAR = 2 };
 enum Dtype : int32_t { FLOAT32 = 0, FLOAT64 = 1, FLOAT16 = 2, BFLOAT16 = 3 };
 enum Isa : int32_t { SCALAR = 0, AVX2 = 1, AVX512 = 2, NEON = 3 };
 
@@ -19,7 +20,7 @@ enum Isa : int32_t { SCALAR = 0, AVX2 = 1, AVX512 = 2, NEON = 3 };
 struct Plan {
   int32_t kind;
   int32_t clip;  // 0 where cutting to [low, high] changes nothing
-  int32_t tail;  // 0 where no value of a truncated normal lies in the tail of the inverse
+  int32_t reach;  // of a truncated normal: a value of Reach
   float location, scale, low, high;
   float step, inside, outside;
   double exact;  // the location in float64: what a constant is

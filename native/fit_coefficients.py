@@ -46,6 +46,27 @@ def fit(x: np.ndarray, target: np.ndarray, degree: int, weight: np.ndarray) -> t
     return coefficients, float(np.abs(rest * weight).max())
 
 
+def rational(x: np.ndarray, target: np.ndarray, degree: int, weight: np.ndarray) -> tuple[list[float], ...]:
+    """Float32 coefficients of numerator and denominator (1 + ...), by Sanathanan & Koerner's iteration (1963)."""
+    powers = np.stack([x**k for k in range(degree + 1)], axis=1)
+    lawson, below = np.ones_like(x), np.ones_like(x)
+    best = (np.inf, np.zeros(degree))
+    for _ in range(100):
+        root = np.sqrt(lawson) * weight / below
+        system = np.concatenate([powers, -target[:, None] * powers[:, 1:]], axis=1) * root[:, None]
+        solution, *_ = np.linalg.lstsq(system, target * root, rcond=None)
+        below = 1 + powers[:, 1:] @ solution[degree + 1 :]
+        error = np.abs(powers @ solution[: degree + 1] / below - target) * weight
+        if error.max() < best[0]:
+            best = (error.max(), solution[degree + 1 :])
+        lawson *= error / error.max() + 1e-3
+        lawson /= lawson.mean()
+    denominator = [1.0, *(float(np.float32(value)) for value in best[1])]
+    below = powers @ np.array(denominator)
+    numerator, error = fit(x, target * below, degree, weight / below)
+    return numerator, denominator, [float(error)]
+
+
 def short_hex(value: float) -> str:
     """A hexadecimal float without trailing zeros."""
     mantissa, exponent = value.hex().split("p")
@@ -76,6 +97,14 @@ def main() -> None:
         z = np.where(inside < 0.1, np.sqrt(2) * special.erfinv(inside), -special.ndtri(outside / 2))
         return inside, z
 
+    lowest = 2 * (1 - special.erf(2.0005 / np.sqrt(2)) ** 2)
+    x = nodes(lowest, 2.0)
+    inside, z = two_sided(-2 * np.log(x / 2))
+    ratio = np.where(inside > 1e-6, z / np.maximum(inside, 1e-300), np.sqrt(np.pi / 2))
+    above, below, (error,) = rational(x, ratio, 4, 1 / ratio)
+    meaning = "|z| = P NARROW_ABOVE(x) / NARROW_BELOW(x), x = 2 (1 - P^2), |z| <= 2, relative"
+    show("NARROW_ABOVE", (above, error), meaning)
+    show("NARROW_BELOW", (below, error), meaning)
     t = nodes(0.0, 10.0)
     inside, z = two_sided(t)
     show("CENTRE", fit(t - 5, z / inside, 9, inside), "|z| = P CENTRE(t-5), t < 10, absolute")

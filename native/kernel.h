@@ -19,7 +19,7 @@ struct Job {
 
 // Two registers of blocks at once: V::WIDTH blocks from `block` on and as many from `block` + `apart` on, all in tiles
 // whose elements go to `out` (the tile of `block`) and to `out` + `far` values.
-template <class V, Kind KIND, bool CLIP, class Store>
+template <class V, Kind KIND, Reach REACH, bool CLIP, class Store>
 inline void blocks(char* out, int64_t far, uint64_t block, uint64_t apart, const Plan& plan, const Schedule& key) {
   using D = Twice<V>;
   const typename V::H low = V::wide(uint32_t(block)), next = V::wide(uint32_t(block + apart));
@@ -36,7 +36,7 @@ inline void blocks(char* out, int64_t far, uint64_t block, uint64_t apart, const
   } else {
     using Q = Twice<D>;
     for (int row = 0; row < ROWS; row += 2) {
-      typename Q::F both = truncated_normal<Q>({words.row[row], words.row[row + 1]}, plan);
+      typename Q::F both = truncated_normal<Q, REACH>({words.row[row], words.row[row + 1]}, plan);
       value[row] = both.a, value[row + 1] = both.b;
     }
   }
@@ -48,16 +48,16 @@ inline void blocks(char* out, int64_t far, uint64_t block, uint64_t apart, const
 }
 
 // A register as wide as a row takes two tiles at a time, a narrower one two parts of a row.
-template <class V, Kind KIND, bool CLIP, class Store>
+template <class V, Kind KIND, Reach REACH, bool CLIP, class Store>
 inline void two_tiles(char* out, uint64_t tile, const Plan& plan, const Schedule& key) {
-  if (V::WIDTH == ROW) return blocks<V, KIND, CLIP, Store>(out, TILE, tile * ROW, ROW, plan, key);
+  if (V::WIDTH == ROW) return blocks<V, KIND, REACH, CLIP, Store>(out, TILE, tile * ROW, ROW, plan, key);
   for (int part = 0; part < 2 * ROW; part += 2 * V::WIDTH) {
     const int place = part / ROW * TILE + part % ROW;
-    blocks<V, KIND, CLIP, Store>(out + place * Store::SIZE, V::WIDTH, tile * ROW + part, V::WIDTH, plan, key);
+    blocks<V, KIND, REACH, CLIP, Store>(out + place * Store::SIZE, V::WIDTH, tile * ROW + part, V::WIDTH, plan, key);
   }
 }
 
-template <class V, Kind KIND, bool CLIP, class Store>
+template <class V, Kind KIND, Reach REACH, bool CLIP, class Store>
 void run(const Job& job) {
   constexpr int64_t STEP = 2 * TILE;  // two tiles, the first one even, so that their blocks share the high word
   const Plan plan = *job.plan;
@@ -68,11 +68,11 @@ void run(const Job& job) {
   while (left > 0) {
     if (skipped == 0 && left >= STEP) {
       for (; left >= STEP; left -= STEP, out += STEP * Store::SIZE)
-        two_tiles<V, KIND, CLIP, Store>(out, 2 * index++, plan, key);
+        two_tiles<V, KIND, REACH, CLIP, Store>(out, 2 * index++, plan, key);
     } else {
       alignas(64) char whole[STEP * 8];
       const int64_t taken = STEP - skipped < left ? STEP - skipped : left;
-      two_tiles<V, KIND, CLIP, Store>(whole, 2 * index++, plan, key);
+      two_tiles<V, KIND, REACH, CLIP, Store>(whole, 2 * index++, plan, key);
       std::memcpy(out, whole + skipped * Store::SIZE, size_t(taken * Store::SIZE));
       out += taken * Store::SIZE;
       left -= taken;
@@ -108,29 +108,31 @@ struct StoreBfloat16 {
   static inline void put(char* out, typename V::F value) { V::store_bfloat16(out, value); }
 };
 
-template <class V, Kind KIND, bool CLIP>
+template <class V, Kind KIND, Reach REACH, bool CLIP>
 void run_dtype(const Job& job) {
   switch (job.dtype) {
-    case FLOAT64: return run<V, KIND, CLIP, StoreFloat64<V>>(job);
-    case FLOAT16: return run<V, KIND, CLIP, StoreFloat16<V>>(job);
-    case BFLOAT16: return run<V, KIND, CLIP, StoreBfloat16<V>>(job);
+    case FLOAT64: return run<V, KIND, REACH, CLIP, StoreFloat64<V>>(job);
+    case FLOAT16: return run<V, KIND, REACH, CLIP, StoreFloat16<V>>(job);
+    case BFLOAT16: return run<V, KIND, REACH, CLIP, StoreBfloat16<V>>(job);
     default:
       if (job.stream) {
-        run<V, KIND, CLIP, StreamFloat32<V>>(job);
+        run<V, KIND, REACH, CLIP, StreamFloat32<V>>(job);
         V::fence();
       } else {
-        run<V, KIND, CLIP, StoreFloat32<V>>(job);
+        run<V, KIND, REACH, CLIP, StoreFloat32<V>>(job);
       }
   }
 }
 
 template <class V>
 void fill(const Job& job) {
-  switch (job.plan->kind) {
-    case UNIFORM: return job.plan->clip ? run_dtype<V, UNIFORM, true>(job) : run_dtype<V, UNIFORM, false>(job);
-    case NORMAL: return run_dtype<V, NORMAL, false>(job);
-    default: return run_dtype<V, TRUNCATED_NORMAL, true>(job);
-  }
+  const Plan& plan = *job.plan;
+  if (plan.kind == UNIFORM)
+    return plan.clip ? run_dtype<V, UNIFORM, NARROW, true>(job) : run_dtype<V, UNIFORM, NARROW, false>(job);
+  if (plan.kind == NORMAL) return run_dtype<V, NORMAL, NARROW, false>(job);
+  if (plan.reach == NARROW) return run_dtype<V, TRUNCATED_NORMAL, NARROW, true>(job);
+  if (plan.reach == CENTRAL) return run_dtype<V, TRUNCATED_NORMAL, CENTRAL, true>(job);
+  return run_dtype<V, TRUNCATED_NORMAL, FAR, true>(job);
 }
 
 // The four tables of functions; one that this build lacks is null.

@@ -21,9 +21,9 @@ philox4x32 10  00000000 00000000 00000000 00000000  00000000 00000000  6627e8d5 
 philox4x32 10  ffffffff ffffffff ffffffff ffffffff  ffffffff ffffffff  408f276d 41c83b0e a20bc7c6 6d5451fd
 philox4x32 10  243f6a88 85a308d3 13198a2e 03707344  a4093822 299f31d0  d16cfe09 94fdcceb 5001e420 24126ea1
 #
-# fill  kind location scale bound  seed name  key[2]  clip tail location scale low high step inside outside
+# fill  kind location scale bound  seed name  key[2]  clip reach location scale low high step inside outside
 #       start dtype count  digest  first four values
-#   The law and the key as a user gives them, then what the kernel is given: the key's words, two flags and the float32
+#   The law and the key as a user gives them, then what the kernel is given: the key's words, two choices and the float32
 #   numbers of the law as bits. The digest is FNV-1a (64 bits) over the bytes of all `count` values.
 #   Source: the reference, src/fanin/keys/_transforms.py, printed by make_kat_vectors.py.
 """
@@ -35,6 +35,7 @@ LAWS = (
     Law("normal", 0.25, 0.02),
     Law("truncated_normal", 0.0, 1.0, 2.0),
     Law("truncated_normal", 0.0, 0.05, 0.1),
+    Law("truncated_normal", 0.0, 0.02, 2.5),
     Law("truncated_normal", -1.0, 3.0, 8.0),
 )
 PLACES = ((0, 1000), (37, 500), (2**34 - 77, 300), (2**62 + 12345, 64))
@@ -60,7 +61,7 @@ def line(law: Law, key: Key, start: int, dtype: str, count: int) -> str:
     digest = f"{fnv1a(values.tobytes()):016x}"
     return (
         f"fill {law.kind} {law.location!r} {law.scale!r} {law.bound!r}  {key.seed} {key.name}  {low:08x} {high:08x}  "
-        f"{int(numbers.clip)} {int(numbers.tail)} {plan_bits}  {start} {dtype} {count}  {digest}  {first}"
+        f"{int(numbers.clip)} {int(numbers.reach)} {plan_bits}  {start} {dtype} {count}  {digest}  {first}"
     )
 
 

@@ -28,6 +28,7 @@ struct Neon {
 
   static inline F set(float value) { return vdupq_n_f32(value); }
   static inline F mul(F a, F b) { return vmulq_f32(a, b); }
+  static inline F div(F a, F b) { return vdivq_f32(a, b); }
   static inline F add(F a, F b) { return vaddq_f32(a, b); }
   static inline F sub(F a, F b) { return vsubq_f32(a, b); }
   static inline F fma(F a, F b, F c) { return vfmaq_f32(c, a, b); }

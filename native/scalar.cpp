@@ -26,6 +26,7 @@ struct Scalar {
 
   static inline F set(float value) { return value; }
   static inline F mul(F a, F b) { return a * b; }
+  static inline F div(F a, F b) { return a / b; }
   static inline F add(F a, F b) { return a + b; }
   static inline F sub(F a, F b) { return a - b; }
   static inline F fma(F a, F b, F c) { return std::fma(a, b, c); }

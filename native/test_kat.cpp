@@ -59,7 +59,7 @@ bool fill(std::istream& in, int32_t isa) {
   for (int i = 0; i < 5; ++i) in >> skipped;
   uint64_t low = hex32(in), high = hex32(in), start, digest;
   int64_t count;
-  in >> plan.clip >> plan.tail;
+  in >> plan.clip >> plan.reach;
   for (float* number : {&plan.location, &plan.scale, &plan.low, &plan.high, &plan.step, &plan.inside, &plan.outside})
     *number = bits(in);
   in >> start >> dtype >> count >> std::hex >> digest;

@@ -44,6 +44,7 @@ struct Twice {
   FANIN_TWICE_2(F, add, F, F)
   FANIN_TWICE_2(F, sub, F, F)
   FANIN_TWICE_2(F, mul, F, F)
+  FANIN_TWICE_2(F, div, F, F)
   FANIN_TWICE_3(F, fma, F, F, F)
   FANIN_TWICE_1(F, sqrt, F)
   FANIN_TWICE_2(F, min, F, F)
@@ -169,16 +170,19 @@ inline void normal(typename V::I first, typename V::I second, typename V::F& eve
   odd = V::fma(radius, V::choose(swap, cosine, sine), location);
 }
 
-template <class V>
+template <class V, Reach REACH>
 inline typename V::F truncated_normal(typename V::I word, const Plan& plan) {
   const typename V::F location = V::set(plan.location);
   typename V::F place = V::from_int(word);
   typename V::F from_bound = V::from_int(V::flip_magnitude(word));
   typename V::F q = V::fma(from_bound, V::set(plan.step), V::set(plan.outside));
   typename V::F doubled = V::mul(q, V::fma(q, V::set(-0.5f), V::set(2.0f)));
+  typename V::F p = V::mul(place, V::set(plan.inside));
+  if (REACH == NARROW)
+    return V::fma(p, V::div(horner<V>(NARROW_ABOVE, doubled), horner<V>(NARROW_BELOW, doubled)), location);
   typename V::F t = minus_2_log_of_half<V>(doubled, -CENTRE_AT);
-  typename V::F value = V::fma(V::mul(place, V::set(plan.inside)), horner<V>(CENTRE, t), location);
-  if (plan.tail) {
+  typename V::F value = V::fma(p, horner<V>(CENTRE, t), location);
+  if (REACH == FAR) {
     typename V::M tail = V::at_least(t, V::set(CENTRE_AT));
     if (V::any(tail)) {
       typename V::F s = V::sub(V::sqrt(V::add(t, V::set(CENTRE_AT))), V::set(TAIL_AT));

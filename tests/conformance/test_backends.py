@@ -56,7 +56,7 @@ def test_fill_known_answers(words: list[str], using: str) -> None:
     key = Key(int(words[4]), words[5])
     assert key.words == (int(words[6], 16), int(words[7], 16))
     numbers = plan(law)
-    assert [int(numbers.clip), int(numbers.tail)] == [int(word) for word in words[8:10]]
+    assert [int(numbers.clip), int(numbers.reach)] == [int(word) for word in words[8:10]]
     found = [f"{np.float32(getattr(numbers, name)).view(np.uint32):08x}" for name in NUMBERS]
     assert found == words[10:17]
     start, dtype, count, digest, first = int(words[17]), words[18], int(words[19]), words[20], words[21:]

@@ -181,7 +181,7 @@ def _struct(law: Law) -> tuple[native.PlanStruct, int]:
     struct = native.PlanStruct(
         kind=native.KINDS[numbers.kind],
         clip=numbers.clip,
-        tail=numbers.tail,
+        reach=numbers.reach,
         location=numbers.location,
         scale=numbers.scale,
         low=numbers.low,

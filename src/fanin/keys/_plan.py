@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "plan"]
 
-_CENTRE_ENDS = 2.9  # t = 10 is |z| = 2.93; below it the tail is never asked for
+_NARROW_ENDS, _CENTRE_ENDS = 2.0, 2.9  # where the fits of _coefficients.py end; t = 10 is |z| = 2.93
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Plan:
         inside: truncated normal: scale · P / 2^31.
         outside: truncated normal: 2 (1 - P) + P / 2^31, where 1 - P is computed without cancellation.
         clip: whether cutting to [low, high] can change a value.
-        tail: whether a value of a truncated normal can lie in the tail of the inverse.
+        reach: which form of the inverse a truncated normal needs: 0 up to a bound of 2, 1 up to 2.9, 2 beyond.
         exact: the location in float64, which a constant uses.
     """
 
@@ -46,7 +46,7 @@ class Plan:
     inside: np.float32
     outside: np.float32
     clip: bool
-    tail: bool
+    reach: int
     exact: float
 
 
@@ -57,11 +57,11 @@ def plan(law: Law) -> Plan:
     Raises:
         InputError: if the law's values leave the range of float32.
     """
-    reach = {"constant": 0.0, "uniform": 1.0, "normal": 6.8, "truncated_normal": min(law.bound, 6.8)}[law.kind]
-    if law.kind != "constant" and abs(law.location) + law.scale * reach > float(np.finfo(np.float32).max):
+    largest = {"constant": 0.0, "uniform": 1.0, "normal": 6.8, "truncated_normal": min(law.bound, 6.8)}[law.kind]
+    if law.kind != "constant" and abs(law.location) + law.scale * largest > float(np.finfo(np.float32).max):
         raise InputError.of("scale", law.scale, "values within the range of float32", "Law")
     step = inside = outside = 0.0
-    low, high, clip, tail = np.float32(-math.inf), np.float32(math.inf), False, False
+    low, high, clip, reach = np.float32(-math.inf), np.float32(math.inf), False, 0
     with np.errstate(over="ignore", under="ignore"):
         location, scale = np.float32(law.location), np.float32(law.scale)
         if law.kind == "uniform":
@@ -77,7 +77,7 @@ def plan(law: Law) -> Plan:
             low = np.float32(law.location - law.scale * law.bound)
             high = np.float32(law.location + law.scale * law.bound)
             clip = True
-            tail = law.bound > _CENTRE_ENDS
+            reach = int(law.bound > _NARROW_ENDS) + int(law.bound > _CENTRE_ENDS)
         return Plan(
             law.kind,
             location,
@@ -88,6 +88,6 @@ def plan(law: Law) -> Plan:
             np.float32(inside),
             np.float32(outside),
             clip,
-            tail,
+            reach,
             law.location,
         )

@@ -62,17 +62,22 @@ def truncated_normal(words: Words, plan: Plan) -> F32:
     """Normal conditioned on |z| <= bound, by the inverse of its distribution function.
 
     A word is a signed place in the interval. With p = P(|Z| < |z|) proportional to it and q = 1 - p computed on its
-    own, from the distance to the bound, 1 - p² = q (2 - q) never cancels, near 0 and near the bound alike. In
-    t = -2 log(1 - p²) the inverse is smooth: p times a polynomial, and beyond t = 10 a polynomial in √t.
+    own, from the distance to the bound, 1 - p² = q (2 - q) never cancels, near 0 and near the bound alike. Up to
+    |z| = 2 the inverse is p times a quotient of polynomials in it. Further out it is smooth in t = -2 log(1 - p²):
+    p times a polynomial, and beyond t = 10 a polynomial in √t.
 
     Source: Giles, "Approximating the erfinv function", 2011 (the variable t).
     """
     place = words.view(np.int32)
     from_bound = place ^ (place >> 31) ^ np.int32(0x7FFFFFFF)
     q = fma(from_bound.astype(np.float32), plan.step, plan.outside)  # 2 q
-    t = minus_2_log_of_half(q * fma(q, np.float32(-0.5), np.float32(2)), -float(c.CENTRE_AT))
-    values = fma(place.astype(np.float32) * plan.inside, horner(c.CENTRE, t), plan.location)
-    tail = t >= c.CENTRE_AT
+    doubled = q * fma(q, np.float32(-0.5), np.float32(2))  # 2 (1 - p²)
+    p = place.astype(np.float32) * plan.inside  # times scale
+    if plan.reach == 0:
+        return fma(p, horner(c.NARROW_ABOVE, doubled) / horner(c.NARROW_BELOW, doubled), plan.location)
+    t = minus_2_log_of_half(doubled, -float(c.CENTRE_AT))
+    values = fma(p, horner(c.CENTRE, t), plan.location)
+    tail = t >= c.CENTRE_AT if plan.reach == 2 else np.zeros(t.shape, bool)
     z = horner(c.TAIL, np.sqrt(t[tail] + c.CENTRE_AT) - c.TAIL_AT)
     values[tail] = fma(plan.scale, _flip_sign(z, words[tail]), plan.location)
     return values

@@ -21,7 +21,7 @@ class PlanStruct(ctypes.Structure):
     _fields_ = (
         ("kind", ctypes.c_int32),
         ("clip", ctypes.c_int32),
-        ("tail", ctypes.c_int32),
+        ("reach", ctypes.c_int32),
         ("location", ctypes.c_float),
         ("scale", ctypes.c_float),
         ("low", ctypes.c_float),

@@ -17,7 +17,7 @@ from fanin.keys._reference import values_of
 
 CORNERS = [0, 1, 2, 0xFF, 0x400000, 0x7FFFFF, 0x3FFFFFFF, 0x40000000, 0x7FFFFFFE, 0x7FFFFFFF]
 CORNERS += [0x80000000, 0x80000001, 0xBFFFFFFF, 0xC0000000, 0xFFFFFF00, 0xFFFFFF7F, 0xFFFFFF80, 0xFFFFFFFE, 0xFFFFFFFF]
-BOUNDS = [1e-6, 0.1, 0.5, 1.0, 2.0, 2.9, 2.95, 3.0, 4.0, 6.0, 8.0, 40.0]
+BOUNDS = [1e-6, 0.1, 0.5, 1.0, 2.0, 2.0001, 2.5, 2.9, 2.95, 3.0, 4.0, 6.0, 8.0, 40.0]
 
 
 def tiles_of(words: list[int] | np.ndarray) -> np.ndarray:
