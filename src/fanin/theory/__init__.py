@@ -26,6 +26,10 @@ from fanin.theory._moments import gain as gain
 from fanin.theory._moments import moments as moments
 from fanin.theory._phase import PhaseDiagram as PhaseDiagram
 from fanin.theory._phase import phase_diagram as phase_diagram
+from fanin.theory._predict import InputMoments as InputMoments
+from fanin.theory._predict import array_flow as array_flow
+from fanin.theory._predict import predict_graph as predict_graph
+from fanin.theory._predict import weight_moments as weight_moments
 from fanin.theory._recommend import Cost as Cost
 from fanin.theory._recommend import Recommendation as Recommendation
 from fanin.theory._recommend import recommend as recommend
@@ -40,10 +44,12 @@ __all__ = [
     "DepthScale",
     "FixedPoint",
     "GainKind",
+    "InputMoments",
     "JacobianSpectrum",
     "Moments",
     "PhaseDiagram",
     "Recommendation",
+    "array_flow",
     "chi_par",
     "chi_perp",
     "correlation_map",
@@ -57,6 +63,8 @@ __all__ = [
     "length_map",
     "moments",
     "phase_diagram",
+    "predict_graph",
     "recommend",
     "simulate_jacobian",
+    "weight_moments",
 ]

@@ -1,0 +1,248 @@
+"""predict_graph: signals and gradients at every place of a traced graph, from the recipe alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from fanin.errors import InputError
+from fanin.graph import Graph, Node
+from fanin.recipe import Recipe
+from fanin.signals import Signal, Signals
+from fanin.slots import Slots
+from fanin.theory.propagation import REGISTRY, Call, Flow, Grad, WeightMoments
+from fanin.theory.propagation._flow import alike, relations
+
+__all__ = ["InputMoments", "array_flow", "predict_graph", "weight_moments"]
+
+Loss = Literal["cotangent", "cross_entropy", "mse"]
+
+InputMoments = Mapping[str, Any]
+"""Place of an input node → its Signal, a pair (mean, second moment), or the array itself."""
+
+
+def weight_moments(recipe: Recipe) -> dict[str, tuple[float, float]]:
+    """(mean, second moment) of every parameter that a recipe writes.
+
+    Args:
+        recipe: the plan.
+
+    Returns:
+        Parameter name → (E W, E W²).
+
+    Example:
+        >>> from fanin.fans import linear
+        >>> from fanin.initializers import Normal
+        >>> from fanin.recipe import Line, Recipe
+        >>> weight_moments(Recipe([Line("w", Normal(std=0.5), "example", (2, 4), linear((2, 4)))]))
+        {'w': (0.0, 0.25)}
+    """
+    return {
+        line.name: (
+            line.initializer.mean(line.fans),
+            line.initializer.std(line.fans) ** 2 + line.initializer.mean(line.fans) ** 2,
+        )
+        for line in recipe.lines
+    }
+
+
+def array_flow(values: Any, batch_axis: int | None = 0) -> Flow:
+    """The flow of an input whose values are known: moments, and correlations between samples and positions.
+
+    The unit axis is 1 for images (rank >= 4), else the last one. Of integers, which are looked up rather than
+    multiplied, the kernel holds the probabilities that two entries are equal.
+
+    Args:
+        values: array or anything NumPy converts; at most 64 samples are looked at.
+        batch_axis: axis of the samples, or None.
+
+    Returns:
+        The flow.
+    """
+    x = np.asarray(values)
+    if batch_axis is not None and x.ndim:
+        x = np.moveaxis(x, batch_axis, 0)[:64]
+    if x.dtype.kind not in "f":
+        return _index_flow(x)
+    x = x.astype(np.float64)
+    unit = 1 if x.ndim >= 4 else x.ndim - 1
+    mean, second = float(x.mean()), float(np.square(x).mean())
+    y = np.moveaxis(x, unit, -1) if x.ndim > 1 else x[:, None]
+    y = y.reshape(len(y), -1, y.shape[-1]) if y.ndim > 2 else y[:, None, :]
+    samples, positions = y.shape[:2]
+    far = _pairs(y.sum(1), np.square(y).sum(1), positions)
+    sample = _pairs(y.sum(0), np.square(y).sum(0), samples)
+    whole = float(np.square(y.sum((0, 1))).mean()) - float(np.square(y.sum(1)).sum(0).mean())
+    cross = whole - (float(np.square(y.sum(0)).sum(0).mean()) - float(np.square(y).sum((0, 1)).mean()))
+    count = samples * (samples - 1) * positions * (positions - 1)
+    near = far
+    if x.ndim >= 3:
+        along = x if unit != x.ndim - 1 else np.moveaxis(x, -1, 1)
+        near = float((along[..., 1:] * along[..., :-1]).mean()) if along.shape[-1] > 1 else far
+    return Flow(mean, second, relations(sample, near, far, cross / count if count else far), unit=unit)
+
+
+def _pairs(total: Any, squares: Any, n: int) -> float:
+    """Mean product of two different ones of n values, from their sum and sum of squares; the square where n = 1."""
+    return float((np.square(total) - squares).mean()) / (n * (n - 1)) if n > 1 else float(squares.mean())
+
+
+def _index_flow(x: Any) -> Flow:
+    y = x.reshape(len(x), -1) if x.ndim > 1 else x.reshape(-1, 1)
+    sample = float(np.mean([(y[i] == y[j]).mean() for i in range(len(y)) for j in range(i)])) if len(y) > 1 else 1.0
+    shifts = range(1, min(8, y.shape[1]))
+    far = float(np.mean([(y[:, s:] == y[:, :-s]).mean() for s in shifts])) if y.shape[1] > 1 else 1.0
+    near = float((y[:, 1:] == y[:, :-1]).mean()) if y.shape[1] > 1 else 1.0
+    return Flow(0.0, 1.0, relations(sample, near, far, min(sample, far)))
+
+
+def predict_graph(
+    graph: Graph,
+    slots: Slots,
+    weights: WeightMoments,
+    input_moments: InputMoments | None = None,
+    *,
+    loss: Loss = "cotangent",
+    target_second_moment: float = 1.0,
+) -> Signals:
+    """Mean, second moment and gradient second moment at every place of a graph, averaged over random weights.
+
+    No weight is drawn and the model is not run: each op maps the moments and correlations of its inputs to those of
+    its output, and back; see ``theory.propagation`` for the formula of each kind.
+
+    Args:
+        graph: the dataflow of the model.
+        slots: places of its parameters.
+        weights: parameter name → (mean, second moment) of an entry, such as ``weight_moments(recipe)``.
+        input_moments: place of an input node → its Signal, (mean, second moment) or array; inputs that are not listed
+            are taken as independent N(0, 1) entries, and all that follows is marked ``exact=False``.
+        loss: what the gradient starts from: "cotangent" (a random direction of unit length over all outputs),
+            "cross_entropy" or "mse", each averaged over the batch.
+        target_second_moment: E t² of the target, for "mse".
+
+    Returns:
+        Predicted signals at the places of the graph: forward in execution order, then backward from the output.
+
+    Raises:
+        InputError: if a parameter that an op uses has no moments.
+
+    Example:
+        >>> from fanin.graph import Graph, Node
+        >>> from fanin.slots import Slots
+        >>> x = Node(0, "argument", "input", "x", "", (), (), (8, 4), "float32", 0)
+        >>> y = Node(1, "relu", "activation", "y", "", (0,), (), (8, 4), "float32", 0)
+        >>> signals = predict_graph(Graph((x, y), (1,), {}, 8), Slots([]), {}, {"x": (0.0, 1.0)})
+        >>> round(signals.at("y", source="predicted").second_moment, 6)
+        0.5
+
+    Source: He et al., 2015; Poole et al., 2016; Yang & Schoenholz, 2017 (residual); per op in ``propagation``.
+    """
+    flows: list[Flow] = []
+    calls: list[Call | None] = []
+    given = input_moments or {}
+    for node in graph.nodes:
+        if node.kind == "input":
+            flows.append(_input_flow(node, given))
+            calls.append(None)
+            continue
+        call = Call(graph, node, tuple(flows[i] for i in node.inputs), weights, slots)
+        flows.append(_finite(REGISTRY[node.kind if node.kind in REGISTRY else "other"].forward(call)))
+        calls.append(call)
+    grads = _gradients(graph, flows, calls, _start(graph, flows, loss, target_second_moment))
+    forward = [_signal(node, flow) for node, flow in zip(graph.nodes, flows) if _is_float(node)]
+    backward = [
+        Signal(node.place, node.id, "backward", "predicted", 0, 0.0, grad.second, exact=flows[node.id].exact)
+        for node, grad in reversed(list(zip(graph.nodes, grads)))
+        if grad is not None and _is_float(node)
+    ]
+    return Signals([*forward, *backward])
+
+
+def _is_float(node: Node) -> bool:
+    return "float" in node.dtype or "complex" in node.dtype
+
+
+def _finite(flow: Flow) -> Flow:
+    """Overflow stays visible as infinity; anything undefined is infinite too."""
+    if math.isfinite(flow.second) and math.isfinite(flow.mean) and np.isfinite(flow.kernel).all():
+        return flow
+    return Flow(0.0, math.inf, alike(0.0), unit=flow.unit, exact=False)
+
+
+def _input_flow(node: Node, given: InputMoments) -> Flow:
+    value = given.get(node.place)
+    unit = 1 if len(node.shape) >= 4 else len(node.shape) - 1
+    if value is None:
+        if not _is_float(node):
+            return Flow(0.0, 1.0, alike(0.0), unit=unit, exact=False)
+        return Flow(0.0, 1.0, alike(0.0), unit=unit, exact=False)
+    if isinstance(value, Signal):
+        r = value.sample_correlation
+        kernel = alike(value.mean**2)
+        if r is not None:
+            kernel[0] = max(-1.0, min(1.0, r)) * value.second_moment
+        return Flow(value.mean, value.second_moment, kernel, unit=unit)
+    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, (int, float)) for part in value):
+        mean, second = float(value[0]), float(value[1])
+        if second < mean**2 * (1 - 1e-9):
+            raise InputError.of(f"input_moments[{node.place!r}]", value, "(mean, second moment >= mean²)")
+        return Flow(mean, second, alike(mean**2), unit=unit)
+    return array_flow(value, node.batch_axis)
+
+
+def _start(graph: Graph, flows: list[Flow], loss: Loss, target: float) -> dict[int, Grad]:
+    """The gradient of the loss at each output."""
+    outputs = [i for i in graph.outputs if _is_float(graph.nodes[i])]
+    count = sum(math.prod(graph.nodes[i].shape) for i in outputs)
+    if loss == "cotangent":
+        return {i: Grad(1 / max(1, count)) for i in outputs}
+    if loss not in ("cross_entropy", "mse"):
+        raise InputError.of("loss", loss, "'cotangent', 'cross_entropy' or 'mse'")
+    first = outputs[:1]
+    size = math.prod(graph.nodes[first[0]].shape) if first else 1
+    if loss == "mse":
+        return {i: Grad(4 * (flows[i].second + target) / max(1, size) ** 2) for i in first}
+    result = {}
+    for i in first:
+        shape = graph.nodes[i].shape
+        classes = shape[1] if len(shape) >= 4 else shape[-1]
+        logits = math.sqrt(flows[i].variance) * np.random.default_rng(classes).standard_normal((256, classes))
+        p = np.exp(logits - logits.max(-1, keepdims=True))
+        p /= p.sum(-1, keepdims=True)
+        # (p − y)/rows with a target independent of p: Σ (p − y)² = Σ p² + 1 − 2 p_y.
+        square = float((p**2).sum(-1).mean()) + 1 - 2 / classes
+        result[i] = Grad(square / classes / max(1, size // classes) ** 2)
+    return result
+
+
+def _gradients(graph: Graph, flows: list[Flow], calls: list[Call | None], start: dict[int, Grad]) -> list[Grad | None]:
+    grads: list[Grad | None] = [start.get(node.id) for node in graph.nodes]
+    for node in reversed(graph.nodes):
+        grad, call = grads[node.id], calls[node.id]
+        if grad is None or call is None:
+            continue
+        parts = REGISTRY[node.kind if node.kind in REGISTRY else "other"].backward(call, flows[node.id], grad)
+        for source, part in zip(node.inputs, parts):
+            if part is None or not math.isfinite(part.second):
+                continue
+            known = grads[source]
+            grads[source] = part if known is None else known + part
+    return grads
+
+
+def _signal(node: Node, flow: Flow) -> Signal:
+    r = float(flow.kernel[0]) / flow.second if flow.second > 0 and math.isfinite(flow.second) else None
+    return Signal(
+        node.place,
+        node.id,
+        "forward",
+        "predicted",
+        0,
+        flow.mean,
+        flow.second,
+        sample_correlation=None if node.batch_axis is None else r,
+        exact=flow.exact,
+    )

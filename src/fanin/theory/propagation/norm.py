@@ -1,0 +1,93 @@
+"""Normalization layers: what they make of second moment, mean and correlations."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fanin.theory.propagation._base import Call, Propagator
+from fanin.theory.propagation._flow import CROSS, FAR, SAMPLE, Flow, Grad, relations
+
+__all__ = ["Norm"]
+
+_UNCENTRED = ("rms_norm", "normalize")
+
+
+class Norm(Propagator):
+    """x̂ = (x − μ)/σ over the normalized axes, times gain, plus shift.
+
+    E μ² is the mean of E x x′ over all pairs inside a group: other units contribute (E x)², other positions and samples
+    the flow's kernel. Batch norm so removes what is common to all samples, layer norm only the common mean.
+
+    Source: Ioffe & Szegedy, 2015; Ba, Kiros & Hinton, 2016; Wu & He, 2018.
+    """
+
+    kinds = ("norm",)
+
+    def forward(self, call: Call) -> Flow:
+        """Centred and scaled kernels, then gain and shift."""
+        x, op = call.inputs[0], call.node.op
+        eps = _eps(call)
+        if op == "batch_norm" and call.attrs.get("training") is False:
+            flow = Flow(x.mean, x.second, x.kernel, unit=x.unit, exact=False)  # running statistics start at 0 and 1
+        else:
+            together, apart = (0.0, 0.0) if op in _UNCENTRED else self._group_means(call, x)
+            second = x.second - together
+            scale = 1 / max(second + eps, 1e-300)
+            kernel = x.kernel - relations(apart, together, together, apart)
+            mean = x.mean * scale**0.5 if op in _UNCENTRED else 0.0
+            flow = Flow(mean, second * scale, kernel * scale, unit=x.unit, exact=x.exact)
+        if op == "normalize":
+            width = call.shape()[int(call.attrs.get("dim", -1))]
+            flow = flow.affine(width**-0.5)
+        gain, shift = call.node.param("weight"), call.node.param("bias")
+        if gain is not None:
+            flow = flow.times_units(*call.moments(gain))
+        return flow.plus_units(*call.moments(shift))
+
+    def backward(self, call: Call, output: Flow, grad: Grad) -> tuple[Grad | None, ...]:
+        """g γ/σ less its mean and its part along x̂, which is two of the group's directions."""
+        x, op = call.inputs[0], call.node.op
+        gain = call.node.param("weight")
+        factor = call.moments(gain)[1] if gain is not None else 1.0
+        if not (op == "batch_norm" and call.attrs.get("training") is False):
+            together = 0.0 if op in _UNCENTRED else self._group_means(call, x)[0]
+            factor /= max(x.second - together + _eps(call), 1e-300)
+            samples, units, positions = self._group(call, x)
+            members = max(1, samples * units * positions)
+            factor *= max(0.0, 1 - (1 if op in _UNCENTRED else 2) / members)
+            if op == "normalize":
+                factor /= call.shape()[int(call.attrs.get("dim", -1))]
+        rest: tuple[Grad | None, ...] = (None,) * (len(call.inputs) - 1)
+        return (grad.times(factor), *rest)
+
+    def _group(self, call: Call, x: Flow) -> tuple[int, int, int]:
+        """(samples, units, positions) that share one mean."""
+        shape = call.shape()
+        rank = len(shape)
+        axes = [int(a) % rank for a in call.attrs.get("normalized_axes", [rank - 1])]
+        batch = call.graph.nodes[call.node.inputs[0]].batch_axis
+        unit = x.unit % rank if rank else 0
+        if call.node.op in ("layer_norm", "rms_norm", "normalize") and len(axes) == 1:
+            unit = axes[0]
+        samples = shape[batch] if batch is not None and batch in axes else 1
+        units = shape[unit] if unit in axes else 1
+        if call.node.op == "group_norm":
+            units = max(1, shape[1] // int(call.attrs.get("num_groups", 1) or 1))
+            unit = 1
+        positions = int(np.prod([shape[a] for a in axes if a not in (batch, unit)], dtype=np.int64))
+        return samples, units, max(1, positions)
+
+    def _group_means(self, call: Call, x: Flow) -> tuple[float, float]:
+        """E μ μ′ for two values of one sample, and for two values of different samples."""
+        samples, units, positions = self._group(call, x)
+        own = (x.second + (positions - 1) * x.kernel[FAR]) / positions
+        other = (x.kernel[SAMPLE] + (positions - 1) * x.kernel[CROSS]) / positions
+        if samples > 1:
+            own = other = (own + (samples - 1) * other) / samples
+        rest = (1 - 1 / units) * x.mean**2
+        return float(own / units + rest), float(other / units + rest)
+
+
+def _eps(call: Call) -> float:
+    eps = call.attrs.get("eps", 0.0)
+    return float(eps) if isinstance(eps, (int, float)) else 0.0
