@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -45,11 +46,11 @@ class Trace:
     gradients: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, without tensors."""
+        """Plain JSON values, without tensors; a loss that is not finite becomes its name, such as "nan"."""
         return {
             "graph": self.graph.to_json(),
             "signals": self.signals.to_json(),
-            "loss": self.loss,
+            "loss": self.loss if self.loss is None or math.isfinite(self.loss) else str(self.loss),
             "loss_kind": self.loss_kind,
             "notes": list(self.notes),
         }
@@ -60,7 +61,7 @@ class Trace:
         return cls(
             Graph.from_json(data["graph"]),
             Signals.from_json(data["signals"]),
-            data["loss"],
+            None if data["loss"] is None else float(data["loss"]),
             data["loss_kind"],
             tuple(data["notes"]),
         )

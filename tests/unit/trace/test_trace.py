@@ -503,3 +503,11 @@ def test_an_exception_that_the_model_catches_is_its_own_business() -> None:
 
     record = trace(Wrap(forward, picky=Picky(), body=nn.Linear(4, 4)), torch.randn(2, 4))
     assert [n.place for n in record.graph.nodes] == ["input", "body", "mul"]
+
+
+def test_a_loss_that_is_not_finite_survives_json() -> None:
+    record = trace(nn.Linear(4, 3), torch.full((2, 4), torch.inf), torch.tensor([0, 1]))
+    again = Trace.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False)))
+    assert again.loss is not None
+    assert again.loss != again.loss
+    assert record.signals.at("input").nonfinite_fraction == 1.0
