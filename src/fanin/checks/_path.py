@@ -161,10 +161,15 @@ def main_path(trace: Trace, output: int) -> list[Node]:
 
 
 def from_data(graph: Graph) -> frozenset[int]:
-    """The nodes that were computed from an argument of the model, not from parameters, buffers and constants alone."""
+    """The nodes that were computed from an argument of the model, not from parameters, buffers and constants alone.
+
+    A lookup of unknown indices counts as well where its first axis is as long as the batch: labels that were shifted
+    into place, one by one, are data.
+    """
     found: set[int] = set()
     for node in graph.nodes:
-        if node.op == "argument" or not found.isdisjoint(node.inputs):
+        lookup = node.kind == "embedding" and not node.inputs and node.shape[:1] == (graph.batch_size,)
+        if node.op == "argument" or lookup or not found.isdisjoint(node.inputs):
             found.add(node.id)
     return frozenset(found)
 

@@ -55,12 +55,12 @@ class ZeroGradient(Rule):
             return
         stuck = _stuck(evidence, suspects, int(limits["steps"]))
         total = sum(p.requires_grad for p in evidence.model.parameters())
-        zeros = [n for n in stuck if evidence.parameters[n].dim() > 1 and not bool(evidence.parameters[n].any())]
         if not stuck:
             return
+        zeros = _zero_factors(evidence, stuck)
         where = (zeros or stuck)[0]
         cause = (
-            f"{len(zeros)} of their weights are all zero and hold each other there"
+            f"{len(zeros)} of them are factors that are all zero and hold each other there"
             if zeros
             else "what stands between them and the loss passes nothing on"
         )
@@ -95,6 +95,20 @@ class ZeroGradient(Rule):
 
 _STEP = 1e-3
 """Step of each entry along the sign of its gradient: Adam's default learning rate, in its first step."""
+
+
+def _zero_factors(evidence: Evidence, stuck: list[str]) -> list[str]:
+    """Weights first: the stuck tensors that multiply, and are all zero; none where there is only one, or no weight."""
+    from fanin.checks._tensors import slot_of
+
+    zeros = [name for name in stuck if not bool(evidence.parameters[name].any())]
+    roles = {name: slot.role if (slot := slot_of(evidence, name)) else None for name in zeros}
+    factors = [n for n in zeros if roles[n] in _FACTORS or (roles[n] is None and evidence.parameters[n].dim() > 1)]
+    factors.sort(key=lambda name: evidence.parameters[name].dim() < 2)
+    return factors if len(factors) > 1 and evidence.parameters[factors[0]].dim() > 1 else []
+
+
+_FACTORS = ("weight", "embedding", "gain")
 
 
 def _suspects(evidence: Evidence) -> list[str]:
