@@ -51,8 +51,6 @@ def study(name: str, key: Key, draws: int, scores: dict[str, float]) -> None:
         head = values[:count]
         cell = np.minimum((place_in_law(name, head) * CELLS).astype(np.int64), CELLS - 1)
         cells += np.bincount(cell, minlength=CELLS)
-            np.minimum((place_in_law(name, head) * CELLS).astype(np.int64), CELLS - 1), minlength=CELLS
-        )
         z = (values - mean) / math.sqrt(variance)
         powers += [float((z[:count] ** power).sum()) for power in (1, 2)]
         for lag in LAGS:
@@ -76,8 +74,6 @@ def study(name: str, key: Key, draws: int, scores: dict[str, float]) -> None:
             spread = math.sqrt(max(draws * share, 1.0))
             heading = f"{title}: {found} beyond {sigmas} sigma, {draws * share:.1f} expected"
             scores[heading] = (found - draws * share) / spread
-                found - draws * share
-            ) / spread
 
 
 def between_keys(draws: int, keys: int, scores: dict[str, float]) -> None:
