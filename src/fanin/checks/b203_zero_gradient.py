@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from fanin.checks._finding import Finding
+    from fanin.graph import Graph
 
 
 class ZeroGradient(Rule):
@@ -20,7 +21,8 @@ class ZeroGradient(Rule):
     What it sees:
         Trainable parameters that the run used and whose gradient is exactly 0. Where there are any, a deep copy of the
         model takes a few gradient steps on the same batch; those whose gradient is 0 in every one of them are reported.
-        Experts that got no token are left out.
+        Experts that got no token and the recurrent weights of a single step from a zero state are left out. Trainable
+        parameters that were used but that no gradient leads back to are reported as well.
 
     Why it matters:
         The gradient of a product is zero when the other factor is: two zero factors in a row (both LoRA matrices, all
@@ -48,8 +50,7 @@ class ZeroGradient(Rule):
     thresholds: ClassVar[Mapping[str, float]] = {"steps": 5}
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
-        trace = evidence.trace
-        assert trace is not None
+        yield from self._cut_off(evidence)
         suspects = _suspects(evidence)
         if not suspects:
             return
@@ -74,6 +75,31 @@ class ZeroGradient(Rule):
             also=[name for name in stuck if name != where],
         )
 
+    def _cut_off(self, evidence: Evidence) -> Iterator[Finding]:
+        trace = evidence.trace
+        assert trace is not None
+        if not trace.gradients:
+            return
+        total = sum(p.requires_grad for p in evidence.model.parameters())
+        live = _towards(trace.graph)
+        names = [
+            name
+            for name, parameter in evidence.model.named_parameters()
+            if parameter.requires_grad
+            and name not in trace.gradients
+            and any(node.id in live for node, _ in trace.graph.uses(name))
+        ]
+        if names:
+            yield self.finding(
+                names[0],
+                f"{len(names)} of {total} trainable tensors were used but no gradient leads back to them: something "
+                f"between them and the loss is detached, runs under no_grad, or has no derivative (argmax, indices).",
+                "let the gradient through, or freeze them: requires_grad_(False)",
+                severity="warning",
+                evidence={"cut_off": len(names), "trainable": total},
+                also=names[1:],
+            )
+
     @staticmethod
     def fires() -> dict[str, Any]:
         arguments = ZeroGradient.quiet()
@@ -95,6 +121,18 @@ class ZeroGradient(Rule):
 
 _STEP = 1e-3
 """Step of each entry along the sign of its gradient: Adam's default learning rate, in its first step."""
+
+
+def _towards(graph: Graph) -> set[int]:
+    """The nodes that an output was computed from."""
+    found: set[int] = set()
+    stack = list(graph.outputs)
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found.add(node)
+            stack.extend(graph.nodes[node].inputs)
+    return found
 
 
 def _zero_factors(evidence: Evidence, stuck: list[str]) -> list[str]:
@@ -121,6 +159,8 @@ def _suspects(evidence: Evidence) -> list[str]:
             continue
         uses = [node for node, _ in trace.graph.uses(name)]
         if uses and all(0 in node.shape for node in uses):  # an expert that got no token
+            continue
+        if uses and all(node.kind == "recurrent" for node in uses):  # one step from a zero state
             continue
         names.append(name)
     return names
