@@ -98,10 +98,14 @@ class Recipe(Mapping[str, Initializer]):
         return f"Recipe(scheme={self.scheme!r}, {len(self.lines)} to write, {len(self.kept)} kept)"
 
     def show(self, *, width: int | None = None) -> None:
-        """Print the plan as a table: parameter, shape, fans, initializer, std, reason."""
-        from fanin.recipe._show import show
+        """Print the plan as a table: parameter, shape, fans, initializer, std, reason; then what is kept.
 
-        show(self, width=width)
+        Args:
+            width: columns; the terminal's by default.
+        """
+        from fanin.report import Screen, show_recipe
+
+        show_recipe(self, Screen(width=width))
 
     def line(self, name: str) -> Line:
         """The whole line of a parameter: initializer, reason, shape, fans."""

@@ -1,7 +1,0 @@
-"""``python -m fanin.cli`` is ``fanin``."""
-
-import sys
-
-from fanin.cli import main
-
-sys.exit(main())
