@@ -18,7 +18,7 @@ from torch import nn
 
 from fanin import slots
 from fanin.errors import InputError
-from fanin.theory import ACTIVATIONS, chi_par, critical, moments, predict_graph
+from fanin.theory import ACTIVATIONS, array_moments, chi_par, critical, moments, predict_graph
 from fanin.theory.activations import Activation, find
 from fanin.trace import Trace, trace
 
@@ -283,14 +283,11 @@ MODELS: dict[str, Callable[[], Model]] = {
 
 
 def errors(model: nn.Module, x: torch.Tensor) -> tuple[Trace, dict[str, dict[str, float]], float]:
-    """log2(predicted / measured) at every weight op by direction, and the seconds theory took."""
+    """The trace, log2(predicted / measured) at weight ops by direction, and the seconds theory took."""
     measured = trace(model, x)
-    weights = {
-        name: (float(p.detach().double().mean()), float(p.detach().double().square().mean()))
-        for name, p in model.named_parameters()
-    }
     places = {node.place: x.numpy() for node in measured.graph.nodes if node.attrs.get("source") == "argument"}
     found = slots.find(model, measured.graph)
+    weights = array_moments({name: p.detach().numpy() for name, p in model.named_parameters()}, found)
     started = time.perf_counter()
     predicted = predict_graph(measured.graph, found, weights, places)
     seconds = time.perf_counter() - started
@@ -317,7 +314,8 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     print(
-        f"{'model':26} {'ops':>4}  {'forward median':>14} {'within 2x':>9}  {'backward median':>15} {'within 2x':>9}   s"
+        f"{'model':26} {'ops':>4}  {'forward median':>14} {'within 2x':>9}  "
+        f"{'backward median':>15} {'within 2x':>9}   s"
     )
     everything: dict[str, list[float]] = {"forward": [], "backward": []}
     for name, build in MODELS.items():

@@ -28,6 +28,7 @@ from fanin.theory._phase import PhaseDiagram as PhaseDiagram
 from fanin.theory._phase import phase_diagram as phase_diagram
 from fanin.theory._predict import InputMoments as InputMoments
 from fanin.theory._predict import array_flow as array_flow
+from fanin.theory._predict import array_moments as array_moments
 from fanin.theory._predict import predict_graph as predict_graph
 from fanin.theory._predict import weight_moments as weight_moments
 from fanin.theory._recommend import Cost as Cost
@@ -50,6 +51,7 @@ __all__ = [
     "PhaseDiagram",
     "Recommendation",
     "array_flow",
+    "array_moments",
     "chi_par",
     "chi_perp",
     "correlation_map",

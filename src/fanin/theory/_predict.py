@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 
 from fanin.errors import InputError
 from fanin.graph import Graph, Node
+from fanin.initializers import Blocks
+from fanin.keys import Key
 from fanin.recipe import Recipe
 from fanin.signals import Signal, Signals
-from fanin.slots import Slots
+from fanin.slots import Part, Slots
 from fanin.theory.propagation import REGISTRY, Call, Flow, Grad, WeightMoments
 from fanin.theory.propagation._flow import alike, relations
+from fanin.theory.propagation.recurrent import GATES, Recurrent
 
-__all__ = ["InputMoments", "array_flow", "predict_graph", "weight_moments"]
+__all__ = ["InputMoments", "array_flow", "array_moments", "predict_graph", "weight_moments"]
 
 Loss = Literal["cotangent", "cross_entropy", "mse"]
 
@@ -24,11 +27,12 @@ InputMoments = Mapping[str, Any]
 """Place of an input node → its Signal, a pair (mean, second moment), or the array itself."""
 
 
-def weight_moments(recipe: Recipe) -> dict[str, tuple[float, float]]:
-    """(mean, second moment) of every parameter that a recipe writes.
+def weight_moments(recipe: Recipe, slots: Slots | None = None) -> dict[str, tuple[float, float]]:
+    """(mean, second moment) of every parameter that a recipe writes, and of the parts packed in it.
 
     Args:
         recipe: the plan.
+        slots: places of the parameters; tells the parts (gates), which follow as "name#part".
 
     Returns:
         Parameter name → (E W, E W²).
@@ -40,13 +44,49 @@ def weight_moments(recipe: Recipe) -> dict[str, tuple[float, float]]:
         >>> weight_moments(Recipe([Line("w", Normal(std=0.5), "example", (2, 4), linear((2, 4)))]))
         {'w': (0.0, 0.25)}
     """
-    return {
-        line.name: (
-            line.initializer.mean(line.fans),
-            line.initializer.std(line.fans) ** 2 + line.initializer.mean(line.fans) ** 2,
-        )
-        for line in recipe.lines
-    }
+    result = {}
+    for line in recipe.lines:
+        mean = line.initializer.mean(line.fans, line.shape)
+        result[line.name] = (mean, line.initializer.std(line.fans, line.shape) ** 2 + mean**2)
+        parts = slots[line.name].parts if slots is not None and line.name in slots else ()
+        if parts and len(line.shape) == 1:
+            # A gate bias is a handful of numbers; one draw says which gate they belong to.
+            values = line.initializer.draw(Key(0), line.shape, line.fans)
+            result |= _part_moments(line.name, parts, values)
+        elif parts and isinstance(line.initializer, Blocks):
+            for block in line.initializer.blocks(line.shape, line.fans):
+                mean = block.initializer.mean(block.fans, block.shape)
+                second = block.initializer.std(block.fans, block.shape) ** 2 + mean**2
+                result[f"{line.name}#{block.name}"] = (mean, second)
+    return result
+
+
+def array_moments(arrays: Mapping[str, Any], slots: Slots) -> dict[str, tuple[float, float]]:
+    """The same for weights that exist: moments of each array, and of the parts that its slot names.
+
+    Args:
+        arrays: parameter name → NumPy array (or anything NumPy converts).
+        slots: places of the parameters.
+
+    Returns:
+        Parameter name, and "name#part" → (mean, second moment).
+    """
+    result = {}
+    for name, values in arrays.items():
+        x = np.asarray(values, dtype=np.float64)
+        result[name] = (float(x.mean()), float(np.square(x).mean())) if x.size else (0.0, 0.0)
+        if name in slots and slots[name].parts:
+            result |= _part_moments(name, slots[name].parts, x)
+    return result
+
+
+def _part_moments(name: str, parts: Iterable[Part], values: Any) -> dict[str, tuple[float, float]]:
+    result = {}
+    for part in parts:
+        x = np.asarray(values, dtype=np.float64).take(range(part.start, part.stop), axis=part.axis)
+        if x.size:
+            result[f"{name}#{part.name}"] = (float(x.mean()), float(np.square(x).mean()))
+    return result
 
 
 def array_flow(values: Any, batch_axis: int | None = 0) -> Flow:
@@ -75,7 +115,7 @@ def array_flow(values: Any, batch_axis: int | None = 0) -> Flow:
     samples, positions = y.shape[:2]
     far = _pairs(y.sum(1), np.square(y).sum(1), positions)
     sample = _pairs(y.sum(0), np.square(y).sum(0), samples)
-    whole = float(np.square(y.sum((0, 1))).mean()) - float(np.square(y.sum(1)).sum(0).mean())
+    whole = float((np.square(y.sum((0, 1))) - np.square(y.sum(1)).sum(0)).mean())
     cross = whole - (float(np.square(y.sum(0)).sum(0).mean()) - float(np.square(y).sum((0, 1)).mean()))
     count = samples * (samples - 1) * positions * (positions - 1)
     near = far
@@ -110,35 +150,37 @@ def predict_graph(
 ) -> Signals:
     """Mean, second moment and gradient second moment at every place of a graph, averaged over random weights.
 
-    No weight is drawn and the model is not run: each op maps the moments and correlations of its inputs to those of
-    its output, and back; see ``theory.propagation`` for the formula of each kind.
+        No weight is drawn and the model is not run: each op maps the moments and correlations of its inputs to those of
+        its output, and back; see ``theory.propagation`` for the formula of each kind.
 
-    Args:
-        graph: the dataflow of the model.
-        slots: places of its parameters.
-        weights: parameter name → (mean, second moment) of an entry, such as ``weight_moments(recipe)``.
-        input_moments: place of an input node → its Signal, (mean, second moment) or array; inputs that are not listed
-            are taken as independent N(0, 1) entries, and all that follows is marked ``exact=False``.
-        loss: what the gradient starts from: "cotangent" (a random direction of unit length over all outputs),
-            "cross_entropy" or "mse", each averaged over the batch.
-        target_second_moment: E t² of the target, for "mse".
+        Args:
+            graph: the dataflow of the model.
+            slots: places of its parameters.
+            weights: parameter name → (mean, second moment) of an entry, such as ``weight_moments(recipe)``.
+            input_moments: place of an input node → its Signal, (mean, second moment) or array; inputs that are not listed
+                are taken as independent N(0, 1) entries, and all that follows is marked ``exact=False``.
+            loss: what the gradient starts from: "cotangent" (a random direction of unit length over all outputs),
+                "cross_entropy" or "mse", each averaged over the batch.
+            target_second_moment: E t² of the target, for "mse".
 
-    Returns:
-        Predicted signals at the places of the graph: forward in execution order, then backward from the output.
+        Returns:
+            Predicted signals at the places of the graph: forward in execution order, then backward from the output.
 
-    Raises:
-        InputError: if a parameter that an op uses has no moments.
+        Raises:
+            InputError: if a parameter that an op uses has no moments.
 
-    Example:
-        >>> from fanin.graph import Graph, Node
-        >>> from fanin.slots import Slots
-        >>> x = Node(0, "argument", "input", "x", "", (), (), (8, 4), "float32", 0)
-        >>> y = Node(1, "relu", "activation", "y", "", (0,), (), (8, 4), "float32", 0)
-        >>> signals = predict_graph(Graph((x, y), (1,), {}, 8), Slots([]), {}, {"x": (0.0, 1.0)})
-        >>> round(signals.at("y", source="predicted").second_moment, 6)
-        0.5
+        Example:
+            >>> from fanin.graph import Graph, Node
+            >>> from fanin.initializers import Blocks
+    from fanin.keys import Key
+    from fanin.slots import Part, Slots
+            >>> x = Node(0, "argument", "input", "x", "", (), (), (8, 4), "float32", 0)
+            >>> y = Node(1, "relu", "activation", "y", "", (0,), (), (8, 4), "float32", 0)
+            >>> signals = predict_graph(Graph((x, y), (1,), {}, 8), Slots([]), {}, {"x": (0.0, 1.0)})
+            >>> round(signals.at("y", source="predicted").second_moment, 6)
+            0.5
 
-    Source: He et al., 2015; Poole et al., 2016; Yang & Schoenholz, 2017 (residual); per op in ``propagation``.
+        Source: He et al., 2015; Poole et al., 2016; Yang & Schoenholz, 2017 (residual); per op in ``propagation``.
     """
     flows: list[Flow] = []
     calls: list[Call | None] = []
@@ -149,6 +191,11 @@ def predict_graph(
             calls.append(None)
             continue
         call = Call(graph, node, tuple(flows[i] for i in node.inputs), weights, slots)
+        inside = _inside_recurrence(graph, node, calls)
+        if inside is not None:
+            flows.append(inside)
+            calls.append(None)
+            continue
         flows.append(_finite(REGISTRY[node.kind if node.kind in REGISTRY else "other"].forward(call)))
         calls.append(call)
     grads = _gradients(graph, flows, calls, _start(graph, flows, loss, target_second_moment))
@@ -159,6 +206,29 @@ def predict_graph(
         if grad is not None and _is_float(node)
     ]
     return Signals([*forward, *backward])
+
+
+def _inside_recurrence(graph: Graph, node: Node, calls: list[Call | None]) -> Flow | None:
+    """Gates, and the last states, that a trace shows beside a recurrent call."""
+    parent = calls[node.inputs[0]] if node.inputs else None
+    if parent is None or parent.node.kind != "recurrent":
+        return None
+    recurrent = REGISTRY["recurrent"]
+    assert isinstance(recurrent, Recurrent)
+    if "gate" in node.attrs:
+        states = recurrent.states(parent, int(node.attrs.get("layer", 0)))
+        letters = GATES[parent.node.op.split("_")[0]]
+        if str(node.attrs["gate"]) not in letters:
+            return None
+        values = states["gates"][:, :, letters.index(str(node.attrs["gate"]))]
+    elif node.op == "output" and node.attrs.get("index") == 2:
+        values = recurrent.states(parent, int(parent.attrs.get("num_layers", 1)) - 1)["c"][:, -1]
+    elif node.op == "output":
+        values = recurrent.states(parent, int(parent.attrs.get("num_layers", 1)) - 1)["h"][:, -1]
+    else:
+        return None
+    second = float(np.square(values).mean())
+    return Flow(float(values.mean()), second, alike(second), unit=len(node.shape) - 1, exact=False)
 
 
 def _is_float(node: Node) -> bool:
@@ -175,14 +245,16 @@ def _finite(flow: Flow) -> Flow:
 def _input_flow(node: Node, given: InputMoments) -> Flow:
     value = given.get(node.place)
     unit = 1 if len(node.shape) >= 4 else len(node.shape) - 1
+    made_inside = node.attrs.get("source") in ("constant", "buffer", "parameter")
     if value is None:
-        if not _is_float(node):
-            return Flow(0.0, 1.0, alike(0.0), unit=unit, exact=False)
-        return Flow(0.0, 1.0, alike(0.0), unit=unit, exact=False)
+        # Made inside: the same for every sample, as a mask or a list of positions is.
+        return Flow(0.0, 1.0, relations(1.0 if made_inside else 0.0, 0.0, 0.0, 0.0), unit=unit, exact=False)
     if isinstance(value, Signal):
         r = value.sample_correlation
         kernel = alike(value.mean**2)
-        if r is not None:
+        if made_inside:
+            kernel[0] = value.second_moment
+        elif r is not None:
             kernel[0] = max(-1.0, min(1.0, r)) * value.second_moment
         return Flow(value.mean, value.second_moment, kernel, unit=unit)
     if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, (int, float)) for part in value):

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from fanin.theory.propagation._base import Call, Propagator
-from fanin.theory.propagation._flow import CAUSAL, CROSS, FAR, SAMPLE, Flow, Grad, alike, relations
+from fanin.theory.propagation._flow import CAUSAL, CROSS, FAR, NEAR, SAMPLE, Flow, Grad, alike, relations
 
 __all__ = ["Attention", "Matmul", "Softmax"]
 
@@ -67,7 +67,7 @@ class Softmax(Propagator):
         deviation = _deviation(x.second, x.last if x.last is not None else x.mean**2)
         if call.node.op == "log_softmax":
             return self._log(x, n, deviation)
-        square, _, _, _ = _weights(deviation, n, x.masked)
+        square, _, inverse, _ = _weights(deviation, n, x.masked)
         mean, second = 1 / n, square / n
         # Two rows with independent logits share Σ_k p_k p′_k = 1/(length of the longer).
         shared = (_overlap(n) if x.masked else 1 / n) / n
@@ -75,7 +75,7 @@ class Softmax(Propagator):
         return Flow(
             mean,
             second,
-            relations(shared, shared, shared, shared, overlap_causal),
+            relations(inverse / n, shared, shared, shared, overlap_causal),
             unit=x.unit,
             last=max(0.0, (1 - square) / max(1, n * (n - 1))),
             masked=x.masked,
@@ -115,14 +115,19 @@ class Matmul(Propagator):
             return n * first * second + n * (n - 1) * ka * kb
 
         kernel = alike(0.0)
-        crossed_a = a.mean**2 if features else float(a.kernel[FAR])
-        if a.last is not None and abs(a.mean * n - 1) < 1e-9:  # rows of a softmax sum to 1, so do their products
-            crossed_a = max(0.0, 1 - n * float(a.kernel[FAR])) / max(1, n * (n - 1))
         crossed_b = b.mean**2 if features else float(b.kernel[CROSS])
-        kernel[FAR] = kernel[1] = product(float(a.kernel[FAR]), b.second, crossed_a, kb)
-        kernel[CAUSAL] = product(float(a.kernel[CAUSAL]), b.second, crossed_a, kb) if a.masked else kernel[FAR]
-        kernel[SAMPLE] = product(float(a.kernel[SAMPLE]), float(b.kernel[SAMPLE]), crossed_a, crossed_b)
-        kernel[CROSS] = product(float(a.kernel[CROSS]), float(b.kernel[SAMPLE]), crossed_a, crossed_b)
+
+        def crossed(relation: int) -> float:
+            """E a_i a′_j of two rows: a softmax's rows sum to 1, and so do their products."""
+            if a.last is not None and abs(a.mean * n - 1) < 1e-9:
+                return max(0.0, 1 - n * float(a.kernel[relation])) / max(1, n * (n - 1))
+            return a.mean**2 if features else float(a.kernel[relation])
+
+        kernel[FAR] = kernel[NEAR] = product(float(a.kernel[FAR]), b.second, crossed(FAR), kb)
+        kernel[CAUSAL] = product(float(a.kernel[CAUSAL]), b.second, crossed(CAUSAL), kb) if a.masked else kernel[FAR]
+        for relation in (SAMPLE, CROSS):
+            same = float(b.kernel[SAMPLE])
+            kernel[relation] = product(float(a.kernel[relation]), same, crossed(relation), crossed_b)
         last = product(a.second, float(b.kernel[FAR]), ka, crossed_b) if features else None
         mean = n * a.mean * b.mean
         return Flow(
@@ -183,7 +188,7 @@ class Attention(Propagator):
     def forward(self, call: Call) -> Flow:
         """Weighted averages of the values."""
         q, k, v = call.inputs[:3]
-        square, _, _, _ = self._rows(call)
+        square, _, inverse, _ = self._rows(call)
         keys = call.shape(1)[-2]
         causal = self._causal(call)
         overlap = _overlap(keys) if causal else 1 / keys
@@ -193,7 +198,7 @@ class Attention(Propagator):
             return share * same + (1 - share) * other
 
         common = float(v.kernel[CAUSAL if causal else FAR])
-        sample = mixed(float(v.kernel[SAMPLE]), float(v.kernel[CROSS]), square)
+        sample = mixed(float(v.kernel[SAMPLE]), float(v.kernel[CROSS]), inverse)
         cross = mixed(float(v.kernel[SAMPLE]), float(v.kernel[CROSS]), overlap)
         far = mixed(v.second, float(v.kernel[FAR]), overlap)
         kernel = relations(sample, far, far, cross, mixed(v.second, common, inside))

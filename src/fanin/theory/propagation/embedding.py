@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fanin.theory.propagation._base import Call, Propagator
-from fanin.theory.propagation._flow import Flow, Grad, alike
+from fanin.theory.propagation._flow import Flow, Grad, relations
 
 __all__ = ["Embedding"]
 
@@ -18,7 +18,8 @@ class Embedding(Propagator):
     def forward(self, call: Call) -> Flow:
         """Moments of the table; the input's kernel holds the probabilities of equal indices."""
         mean, second = call.moments(call.node.params[0]) if call.node.params else (0.0, 1.0)
-        agree = call.inputs[0].kernel if call.inputs else alike(1.0)
+        # Indices that the model makes itself are positions: the same for all samples, each row once.
+        agree = call.inputs[0].kernel if call.inputs else relations(1.0, 0.0, 0.0, 0.0)
         agree = np.clip(agree, 0.0, 1.0)
         unit = len(call.node.shape) - 1
         return Flow(mean, second, agree * second + (1 - agree) * mean**2, unit=unit)

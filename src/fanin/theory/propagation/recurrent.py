@@ -9,7 +9,7 @@ import numpy as np
 
 from fanin.graph import ParamUse
 from fanin.theory.propagation._base import Call, Propagator
-from fanin.theory.propagation._flow import CROSS, FAR, SAMPLE, Array, Flow, Grad, relations
+from fanin.theory.propagation._flow import FAR, SAMPLE, Array, Flow, Grad, relations
 
 __all__ = ["Recurrent"]
 
@@ -25,21 +25,26 @@ class _Layer:
     """Scales of one layer's gate pre-activations.
 
     Args:
-        gates: number of gates: 4 (LSTM i, f, g, o), 3 (GRU r, z, n) or 1.
+        gates: number of gates: 4 (LSTM i, f, g, o), 3 (GRU r, z, n) or 1; the arrays have one entry for each.
         hidden: units.
         input_var: variance that the input adds to a gate; input_common: its part common to all steps.
         weight_hh: E W_hh².
         weight_ih: E W_ih².
-        bias: E b² of both biases together, and its mean.
+        bias_mean: mean of both biases together; bias_var: their variance.
     """
 
     gates: int
     hidden: int
-    input_var: float
-    input_common: float
-    weight_hh: float
-    weight_ih: float
-    bias: tuple[float, float]
+    input_var: Array
+    input_common: Array
+    weight_hh: Array
+    weight_ih: Array
+    bias_mean: Array
+    bias_var: Array
+
+
+GATES = {"lstm": "ifgo", "gru": "rzn", "rnn": "h"}
+"""Order of the gates in torch's packed weights."""
 
 
 class Recurrent(Propagator):
@@ -73,9 +78,17 @@ class Recurrent(Propagator):
         for states, law in reversed(passes):
             gates = _backward(states, law, second, call.node.op)
             directions = 2 if call.attrs.get("bidirectional") else 1
-            second = directions * law.gates * law.hidden * law.weight_ih * gates
+            second = directions * law.hidden * float(law.weight_ih @ gates)
         rest: tuple[Grad | None, ...] = (None,) * (len(call.inputs) - 1)
         return (Grad(second), *rest)
+
+    def states(self, call: Call, layer: int) -> dict[str, Array]:
+        """Drawn h, c and gates of one layer, (units, steps) each (gates: (units, steps, gates))."""
+        x, steps = call.inputs[0], self._steps(call)
+        flow = Flow(x.mean, x.second, x.kernel)
+        for index in range(layer + 1):
+            flow, (made, _) = self._layer(call, index, flow, steps)
+        return made
 
     def _layers(self, call: Call) -> int:
         return 1 if "cell" in call.node.op else int(call.attrs.get("num_layers", 1))
@@ -88,31 +101,32 @@ class Recurrent(Propagator):
         return max(1, min(STEPS, shape[axis]))
 
     def _layer(self, call: Call, layer: int, x: Flow, steps: int) -> tuple[Flow, tuple[dict[str, Array], _Layer]]:
-        gates = int(call.attrs.get("gates", 1))
         suffix = "" if "cell" in call.node.op else f"_l{layer}"
         ih, hh = self._use(call, f"weight_ih{suffix}"), self._use(call, f"weight_hh{suffix}")
-        bias = [call.moments(self._use(call, f"{name}{suffix}", optional=True)) for name in ("bias_ih", "bias_hh")]
+        letters = GATES[call.node.op.split("_")[0]]
+        second_ih = np.array([_moments(call, ih, gate)[1] for gate in letters])
+        biases = [
+            np.array([_moments(call, self._use(call, f"{name}{suffix}", optional=True), gate) for gate in letters])
+            for name in ("bias_ih", "bias_hh")
+        ]
         width = ih.shape[-1] if ih is not None else 1
-        second_ih = call.moments(ih)[1]
-        mean = bias[0][0] + bias[1][0]
-        square = bias[0][1] + bias[1][1] + 2 * bias[0][0] * bias[1][0]
-        hidden = hh.shape[-1] if hh is not None else 1
         law = _Layer(
-            gates,
-            hidden,
+            len(letters),
+            hh.shape[-1] if hh is not None else 1,
             width * second_ih * x.second,
             width * second_ih * float(x.kernel[FAR]),
-            call.moments(hh)[1],
+            np.array([_moments(call, hh, gate)[1] for gate in letters]),
             second_ih,
-            (mean, square),
+            sum((bias[:, 0] for bias in biases), start=np.zeros(len(letters))),
+            sum((np.maximum(bias[:, 1] - bias[:, 0] ** 2, 0) for bias in biases), start=np.zeros(len(letters))),
         )
-        made = _forward(law, steps, call.node.op, call.random())
-        h = made["h"]
+        random = call.random()
+        bias = law.bias_mean + np.sqrt(law.bias_var) * random.standard_normal((UNITS, law.gates))
+        made = _forward(law, steps, call.node.op, bias, random)
+        h, twin = made["h"], _forward(law, steps, call.node.op, bias, random)["h"]  # another sample, the same units
         later = h[:, -1] if steps == STEPS else h
         far = float((h[:, 0] * h[:, -1]).mean()) if steps > 1 else float((h**2).mean())
-        common = float((h.mean(1) ** 2).mean()) * float(
-            np.clip((x.kernel[CROSS] + 1e-12) / (x.kernel[FAR] + 1e-12), 0, 1) if x.kernel[FAR] > 0 else 1.0
-        )
+        common = float((h * twin).mean())
         near = float((h[:, 1:] * h[:, :-1]).mean()) if steps > 1 else far
         sample = float(np.clip(x.kernel[SAMPLE] / max(x.second, 1e-300), 0, 1))
         second = float((h**2).mean() if steps < STEPS else (later**2).mean())
@@ -128,17 +142,22 @@ class Recurrent(Propagator):
         return use
 
 
+def _moments(call: Call, use: ParamUse | None, gate: str) -> tuple[float, float]:
+    """Of one gate where the caller gave them ("name#f"), else of the whole tensor."""
+    if use is not None and f"{use.name}#{gate}" in call.weights:
+        return call.weights[f"{use.name}#{gate}"]
+    return call.moments(use)
+
+
 def _sigmoid(x: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -500, 500))))
 
 
-def _forward(law: _Layer, steps: int, op: str, random: np.random.Generator) -> dict[str, Array]:
+def _forward(law: _Layer, steps: int, op: str, bias: Array, random: np.random.Generator) -> dict[str, Array]:
     """Draw units through time: h, c and gate values, (UNITS, steps) each (gates: (UNITS, steps, gates))."""
     g = law.gates
-    mean, square = law.bias
-    spread = math.sqrt(max(0.0, square - mean**2) + max(0.0, law.input_common))
-    fixed = mean + spread * random.standard_normal((UNITS, g))
-    fresh = math.sqrt(max(0.0, law.input_var - law.input_common))
+    fixed = bias + np.sqrt(np.maximum(0.0, law.input_common)) * random.standard_normal((UNITS, g))
+    fresh = np.sqrt(np.maximum(0.0, law.input_var - law.input_common))
     h, c = np.zeros((UNITS, steps)), np.zeros((UNITS, steps))
     gates = np.zeros((UNITS, steps, g))
     past = np.zeros((UNITS, steps, g))  # the recurrent part: a Gaussian process with covariance n E W² E h h
@@ -154,16 +173,17 @@ def _forward(law: _Layer, steps: int, op: str, random: np.random.Generator) -> d
 def _process(law: _Layer, h: Array, past: Array, random: np.random.Generator) -> Array:
     """The next value of the recurrent part given its earlier ones: W_hh h_{t−1}, conditioned on W_hh h_s, s < t−1."""
     t = h.shape[1]
-    covariance = law.hidden * law.weight_hh * (h.T @ h) / len(h)
+    scale = np.sqrt(law.hidden * law.weight_hh)
+    covariance = (h.T @ h) / len(h)
     own = covariance[-1, -1]
+    noise = scale * random.standard_normal((len(h), law.gates))
     if t == 1:
-        return np.asarray(math.sqrt(own) * random.standard_normal((len(h), law.gates)))
+        return np.asarray(math.sqrt(own) * noise)
     known, cross = covariance[:-1, :-1], covariance[:-1, -1]
     solved = np.linalg.lstsq(known + 1e-9 * np.trace(known) * np.eye(t - 1), cross, rcond=None)[0]
     rest = math.sqrt(max(0.0, own - float(cross @ solved)))
     # past[:, s] belongs to h_{s−1}; the first entry has no past.
-    known_part = np.asarray(np.einsum("usg,s->ug", past[:, 1:t], solved))
-    return np.asarray(known_part + rest * random.standard_normal((len(h), law.gates)))
+    return np.asarray(np.einsum("usg,s->ug", past[:, 1:t], solved) + rest * noise)
 
 
 def _step(op: str, inputs: Array, past: Array, h: Array, c: Array) -> tuple[Array, Array, Array]:
@@ -181,13 +201,14 @@ def _step(op: str, inputs: Array, past: Array, h: Array, c: Array) -> tuple[Arra
     return value, c, value[:, None]
 
 
-def _backward(made: dict[str, Array], law: _Layer, second: float, op: str) -> float:
-    """Mean square gradient of a gate's pre-activation over gates and steps, given E g² at every h_t."""
+def _backward(made: dict[str, Array], law: _Layer, second: float, op: str) -> Array:
+    """Mean square gradient of each gate's pre-activation over the steps, given E g² at every h_t."""
     h, c, gates = made["h"], made["c"], made["gates"]
     steps = h.shape[1]
     random = np.random.default_rng(steps)
     units = len(h)
-    carried_c, carried_h, total, recurrent = np.zeros(units), np.zeros(units), 0.0, 0.0
+    carried_c, carried_h, recurrent = np.zeros(units), np.zeros(units), 0.0
+    total = np.zeros(law.gates)
     for t in reversed(range(steps)):
         into = math.sqrt(second) * random.standard_normal(units) + math.sqrt(recurrent) * random.standard_normal(units)
         into = into + carried_h
@@ -216,7 +237,7 @@ def _backward(made: dict[str, Array], law: _Layer, second: float, op: str) -> fl
             value = gates[:, t, 0]
             slope = (value > 0).astype(np.float64) if "relu" in op else 1 - value**2
             deltas = (into * slope)[None]
-        mean = float((deltas**2).mean())
+        mean = (deltas**2).mean(axis=1)
         total += mean
-        recurrent = law.gates * law.hidden * law.weight_hh * mean
-    return float(total / steps)
+        recurrent = law.hidden * float(law.weight_hh @ mean)
+    return np.asarray(total / steps)
