@@ -67,7 +67,7 @@ class PlainArithmetic {
 constexpr int64_t HUGE_PAGE = int64_t(2) << 20;
 constexpr int64_t CHUNK = int64_t(1) << 18;           // elements a thread takes at a time
 constexpr int64_t HUGE_PAGES_FROM = int64_t(4) << 20;  // bytes from which page faults dominate a fresh tensor
-constexpr int64_t STREAM_FROM = int64_t(4) << 20;      // bytes; see benchmarks/fill.py
+constexpr int64_t STREAM_FROM = int64_t(16) << 20;     // bytes; smaller fills are better kept in the caches
 
 // Fresh memory is bound by page faults; 2 MiB pages make 512 times fewer. A hint: it may fail, and nothing depends on it.
 void ask_for_huge_pages(char* out, int64_t bytes) {

@@ -23,8 +23,8 @@ philox4x32 10  243f6a88 85a308d3 13198a2e 03707344  a4093822 299f31d0  d16cfe09 
 #
 # fill  kind location scale bound  seed name  key[2]  clip reach location scale low high step inside outside
 #       start dtype count  digest  first four values
-#   The law and the key as a user gives them, then what the kernel is given: the key's words, two choices and the float32
-#   numbers of the law as bits. The digest is FNV-1a (64 bits) over the bytes of all `count` values.
+#   The law and the key as a user gives them, then what the kernel is given: the key's words, two choices and the
+#   float32 numbers of the law as bits. The digest is FNV-1a (64 bits) over the bytes of all `count` values.
 #   Source: the reference, src/fanin/keys/_transforms.py, printed by make_kat_vectors.py.
 """
 LAWS = (

@@ -59,15 +59,13 @@ def fill(
     if dtype not in STORAGE or count < 0 or not 0 <= start <= _END - count:
         raise _refusal(dtype, count, start)
     if using is None and native.available():
-        low, high = key.words
-        native.fill(_struct(law)[1], low | high << 32, address, count, start, dtype, threads)
+        native.fill(_struct(law)[1], key.number, address, count, start, dtype, threads)
     elif using is None or using == REFERENCE:
         if using is None and count >= _SLOW_FROM:
             _tell_once()
         _reference(law, key, address, count, start, dtype)
     else:
-        low, high = key.words
-        native.fill(_struct(law)[1], low | high << 32, address, count, start, dtype, threads, _checked(using))
+        native.fill(_struct(law)[1], key.number, address, count, start, dtype, threads, _checked(using))
 
 
 def fill_rows(
@@ -110,9 +108,8 @@ def fill_rows(
         raise InputError.of("rows, stride", (rows, stride), "two integers >= 0")
     chosen = using or backend()
     if chosen != REFERENCE:
-        low, high = key.words
         isa = None if using is None else _checked(using)
-        native.fill_rows(_struct(law)[1], low | high << 32, address, rows, count, start, stride, dtype, threads, isa)
+        native.fill_rows(_struct(law)[1], key.number, address, rows, count, start, stride, dtype, threads, isa)
         return
     size = np.dtype(STORAGE[dtype]).itemsize
     for row in range(rows):

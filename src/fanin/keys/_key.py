@@ -37,11 +37,16 @@ class Key:
             raise InputError.of("name", self.name, "a string")
 
     @property
+    def number(self) -> int:
+        """Both words of the Philox key as one 64-bit integer, the first word in the low half."""
+        message = self.seed.to_bytes(8, "little") + self.name.encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(message, digest_size=8, person=b"fanin.key").digest(), "little")
+
+    @property
     def words(self) -> tuple[int, int]:
         """The two 32-bit words of the Philox key."""
-        message = self.seed.to_bytes(8, "little") + self.name.encode("utf-8", "surrogatepass")
-        digest = hashlib.blake2b(message, digest_size=8, person=b"fanin.key").digest()
-        return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+        number = self.number
+        return number & 0xFFFFFFFF, number >> 32
 
     def child(self, label: str) -> Key:
         """An independent stream under this one, for initializers that draw several tensors."""

@@ -63,9 +63,8 @@ def fill(
     Raises:
         InputError: if ``isa`` is not available.
     """
-    failed = _function("fanin_fill")(
-        address, count, start, plan, key, DTYPES[dtype], threads or _PROCESSORS, _number(isa)
-    )
+    number = _BEST if isa is None else _number(isa)
+    failed = _function("fanin_fill")(address, count, start, plan, key, DTYPES[dtype], threads or _PROCESSORS, number)
     if failed:
         raise InputError.of("isa", isa, f"one of {', '.join(backends())}")
 
@@ -99,8 +98,9 @@ def fill_rows(
     Raises:
         InputError: if ``isa`` is not available.
     """
+    number = _BEST if isa is None else _number(isa)
     failed = _function("fanin_fill_rows")(
-        address, rows, count, start, stride, plan, key, DTYPES[dtype], threads or _PROCESSORS, _number(isa)
+        address, rows, count, start, stride, plan, key, DTYPES[dtype], threads or _PROCESSORS, number
     )
     if failed:
         raise InputError.of("isa", isa, f"one of {', '.join(backends())}")
@@ -118,9 +118,7 @@ def _function(name: str) -> ctypes._FuncPtr:  # type: ignore[name-defined]
     return getattr(library(), name)
 
 
-def _number(isa: str | None) -> int:
-    if isa is None:
-        return _BEST
+def _number(isa: str) -> int:
     if isa not in backends():
         raise InputError.of("isa", isa, f"one of {', '.join(backends())}")
     return ISAS[isa]
