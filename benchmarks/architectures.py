@@ -1,4 +1,4 @@
-"""``fanin.check`` and ``fanin.init_`` over real architectures: seconds, what follows each weight, findings before and after.
+"""``fanin.check`` and ``fanin.init_`` over real architectures: seconds, coverage, findings before and after.
 
 Hand-written networks, torch.nn and small Hugging Face configurations with their own random weights. "known" counts
 the weight ops for which the walk gave an answer: an activation, or a stated end (next weight, softmax, output).
@@ -163,7 +163,8 @@ def row(name: str, build: Any) -> None:
 def main() -> None:
     builders = {**own(), **hugging_face()}
     chosen = [name for name in sys.argv[1:] if name in builders] or list(builders)
-    print(f"{'model':12s} {'M par':>7s} {'check':>6s} {'places':>6s} {'known':>9s} {'curve':>5s}  {'own start':20s} auto")
+    head = ("model", "M par", "check", "places", "known", "curve")
+    print("{:12s} {:>7s} {:>6s} {:>6s} {:>9s} {:>5s}  ".format(*head) + f"{'own start':20s} auto")
     for name in chosen:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,6 +1,6 @@
 """Draw the README's picture: a real check of a real network, as the terminal shows it.
 
-    python docs/_pictures.py
+python docs/_pictures.py
 """
 
 from __future__ import annotations
