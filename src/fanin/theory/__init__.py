@@ -13,6 +13,7 @@ from fanin.theory._fixed_points import DepthScale as DepthScale
 from fanin.theory._fixed_points import FixedPoint as FixedPoint
 from fanin.theory._fixed_points import depth_scale as depth_scale
 from fanin.theory._fixed_points import fixed_points as fixed_points
+from fanin.theory._input_flow import array_flow as array_flow
 from fanin.theory._jacobian import JacobianSpectrum as JacobianSpectrum
 from fanin.theory._jacobian import jacobian_spectrum as jacobian_spectrum
 from fanin.theory._jacobian import simulate_jacobian as simulate_jacobian
@@ -27,13 +28,12 @@ from fanin.theory._moments import moments as moments
 from fanin.theory._phase import PhaseDiagram as PhaseDiagram
 from fanin.theory._phase import phase_diagram as phase_diagram
 from fanin.theory._predict import InputMoments as InputMoments
-from fanin.theory._predict import array_flow as array_flow
-from fanin.theory._predict import array_moments as array_moments
 from fanin.theory._predict import predict_graph as predict_graph
-from fanin.theory._predict import weight_moments as weight_moments
 from fanin.theory._recommend import Cost as Cost
 from fanin.theory._recommend import Recommendation as Recommendation
 from fanin.theory._recommend import recommend as recommend
+from fanin.theory._weight_moments import array_moments as array_moments
+from fanin.theory._weight_moments import weight_moments as weight_moments
 from fanin.theory.activations import REGISTRY as ACTIVATIONS
 
 __all__ = [

@@ -3,140 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 
 from fanin.errors import InputError
 from fanin.graph import Graph, Node
-from fanin.initializers import Blocks
-from fanin.keys import Key
-from fanin.recipe import Recipe
 from fanin.signals import Signal, Signals
-from fanin.slots import Part, Slots
+from fanin.slots import Slots
+from fanin.theory._input_flow import array_flow
 from fanin.theory.propagation import REGISTRY, Call, Flow, Grad, WeightMoments
 from fanin.theory.propagation._flow import alike, relations
 from fanin.theory.propagation.recurrent import GATES, Recurrent
 
-__all__ = ["InputMoments", "array_flow", "array_moments", "predict_graph", "weight_moments"]
+__all__ = ["InputMoments", "predict_graph"]
 
 Loss = Literal["cotangent", "cross_entropy", "mse"]
 
 InputMoments = Mapping[str, Any]
 """Place of an input node → its Signal, a pair (mean, second moment), or the array itself."""
-
-
-def weight_moments(recipe: Recipe, slots: Slots | None = None) -> dict[str, tuple[float, float]]:
-    """(mean, second moment) of every parameter that a recipe writes, and of the parts packed in it.
-
-    Args:
-        recipe: the plan.
-        slots: places of the parameters; tells the parts (gates), which follow as "name#part".
-
-    Returns:
-        Parameter name → (E W, E W²).
-
-    Example:
-        >>> from fanin.fans import linear
-        >>> from fanin.initializers import Normal
-        >>> from fanin.recipe import Line, Recipe
-        >>> weight_moments(Recipe([Line("w", Normal(std=0.5), "example", (2, 4), linear((2, 4)))]))
-        {'w': (0.0, 0.25)}
-    """
-    result = {}
-    for line in recipe.lines:
-        mean = line.initializer.mean(line.fans, line.shape)
-        result[line.name] = (mean, line.initializer.std(line.fans, line.shape) ** 2 + mean**2)
-        parts = slots[line.name].parts if slots is not None and line.name in slots else ()
-        if parts and len(line.shape) == 1:
-            # A gate bias is a handful of numbers; one draw says which gate they belong to.
-            values = line.initializer.draw(Key(0), line.shape, line.fans)
-            result |= _part_moments(line.name, parts, values)
-        elif parts and isinstance(line.initializer, Blocks):
-            for block in line.initializer.blocks(line.shape, line.fans):
-                mean = block.initializer.mean(block.fans, block.shape)
-                second = block.initializer.std(block.fans, block.shape) ** 2 + mean**2
-                result[f"{line.name}#{block.name}"] = (mean, second)
-    return result
-
-
-def array_moments(arrays: Mapping[str, Any], slots: Slots) -> dict[str, tuple[float, float]]:
-    """The same for weights that exist: moments of each array, and of the parts that its slot names.
-
-    Args:
-        arrays: parameter name → NumPy array (or anything NumPy converts).
-        slots: places of the parameters.
-
-    Returns:
-        Parameter name, and "name#part" → (mean, second moment).
-    """
-    result = {}
-    for name, values in arrays.items():
-        x = np.asarray(values, dtype=np.float64)
-        result[name] = (float(x.mean()), float(np.square(x).mean())) if x.size else (0.0, 0.0)
-        if name in slots and slots[name].parts:
-            result |= _part_moments(name, slots[name].parts, x)
-    return result
-
-
-def _part_moments(name: str, parts: Iterable[Part], values: Any) -> dict[str, tuple[float, float]]:
-    result = {}
-    for part in parts:
-        x = np.asarray(values, dtype=np.float64).take(range(part.start, part.stop), axis=part.axis)
-        if x.size:
-            result[f"{name}#{part.name}"] = (float(x.mean()), float(np.square(x).mean()))
-    return result
-
-
-def array_flow(values: Any, batch_axis: int | None = 0) -> Flow:
-    """The flow of an input whose values are known: moments, and correlations between samples and positions.
-
-    The unit axis is 1 for images (rank >= 4), else the last one. Of integers, which are looked up rather than
-    multiplied, the kernel holds the probabilities that two entries are equal.
-
-    Args:
-        values: array or anything NumPy converts; at most 64 samples are looked at.
-        batch_axis: axis of the samples, or None.
-
-    Returns:
-        The flow.
-    """
-    x = np.asarray(values)
-    if batch_axis is not None and x.ndim:
-        x = np.moveaxis(x, batch_axis, 0)[:64]
-    if x.dtype.kind not in "f":
-        return _index_flow(x)
-    x = x.astype(np.float64)
-    unit = 1 if x.ndim >= 4 else x.ndim - 1
-    mean, second = float(x.mean()), float(np.square(x).mean())
-    y = np.moveaxis(x, unit, -1) if x.ndim > 1 else x[:, None]
-    y = y.reshape(len(y), -1, y.shape[-1]) if y.ndim > 2 else y[:, None, :]
-    samples, positions = y.shape[:2]
-    far = _pairs(y.sum(1), np.square(y).sum(1), positions)
-    sample = _pairs(y.sum(0), np.square(y).sum(0), samples)
-    whole = float((np.square(y.sum((0, 1))) - np.square(y.sum(1)).sum(0)).mean())
-    cross = whole - (float(np.square(y.sum(0)).sum(0).mean()) - float(np.square(y).sum((0, 1)).mean()))
-    count = samples * (samples - 1) * positions * (positions - 1)
-    near = far
-    if x.ndim >= 3:
-        along = x if unit != x.ndim - 1 else np.moveaxis(x, -1, 1)
-        near = float((along[..., 1:] * along[..., :-1]).mean()) if along.shape[-1] > 1 else far
-    return Flow(mean, second, relations(sample, near, far, cross / count if count else far), unit=unit)
-
-
-def _pairs(total: Any, squares: Any, n: int) -> float:
-    """Mean product of two different ones of n values, from their sum and sum of squares; the square where n = 1."""
-    return float((np.square(total) - squares).mean()) / (n * (n - 1)) if n > 1 else float(squares.mean())
-
-
-def _index_flow(x: Any) -> Flow:
-    y = x.reshape(len(x), -1) if x.ndim > 1 else x.reshape(-1, 1)
-    sample = float(np.mean([(y[i] == y[j]).mean() for i in range(len(y)) for j in range(i)])) if len(y) > 1 else 1.0
-    shifts = range(1, min(8, y.shape[1]))
-    far = float(np.mean([(y[:, s:] == y[:, :-s]).mean() for s in shifts])) if y.shape[1] > 1 else 1.0
-    near = float((y[:, 1:] == y[:, :-1]).mean()) if y.shape[1] > 1 else 1.0
-    return Flow(0.0, 1.0, relations(sample, near, far, min(sample, far)))
 
 
 def predict_graph(
@@ -150,37 +36,35 @@ def predict_graph(
 ) -> Signals:
     """Mean, second moment and gradient second moment at every place of a graph, averaged over random weights.
 
-        No weight is drawn and the model is not run: each op maps the moments and correlations of its inputs to those of
-        its output, and back; see ``theory.propagation`` for the formula of each kind.
+    No weight is drawn and the model is not run: each op maps the moments and correlations of its inputs to those of
+    its output, and back; see ``theory.propagation`` for the formula of each kind.
 
-        Args:
-            graph: the dataflow of the model.
-            slots: places of its parameters.
-            weights: parameter name → (mean, second moment) of an entry, such as ``weight_moments(recipe)``.
-            input_moments: place of an input node → its Signal, (mean, second moment) or array; inputs that are not listed
-                are taken as independent N(0, 1) entries, and all that follows is marked ``exact=False``.
-            loss: what the gradient starts from: "cotangent" (a random direction of unit length over all outputs),
-                "cross_entropy" or "mse", each averaged over the batch.
-            target_second_moment: E t² of the target, for "mse".
+    Args:
+        graph: the dataflow of the model.
+        slots: places of its parameters.
+        weights: parameter name → (mean, second moment) of an entry, such as ``weight_moments(recipe)``.
+        input_moments: place of an input node → its Signal, (mean, second moment) or array; inputs that are not listed
+            are taken as independent N(0, 1) entries, and all that follows is marked ``exact=False``.
+        loss: what the gradient starts from: "cotangent" (a random direction of unit length over all outputs),
+            "cross_entropy" or "mse", each averaged over the batch.
+        target_second_moment: E t² of the target, for "mse".
 
-        Returns:
-            Predicted signals at the places of the graph: forward in execution order, then backward from the output.
+    Returns:
+        Predicted signals at the places of the graph: forward in execution order, then backward from the output.
 
-        Raises:
-            InputError: if a parameter that an op uses has no moments.
+    Raises:
+        InputError: if a parameter that an op uses has no moments.
 
-        Example:
-            >>> from fanin.graph import Graph, Node
-            >>> from fanin.initializers import Blocks
-    from fanin.keys import Key
-    from fanin.slots import Part, Slots
-            >>> x = Node(0, "argument", "input", "x", "", (), (), (8, 4), "float32", 0)
-            >>> y = Node(1, "relu", "activation", "y", "", (0,), (), (8, 4), "float32", 0)
-            >>> signals = predict_graph(Graph((x, y), (1,), {}, 8), Slots([]), {}, {"x": (0.0, 1.0)})
-            >>> round(signals.at("y", source="predicted").second_moment, 6)
-            0.5
+    Example:
+        >>> from fanin.graph import Graph, Node
+        >>> from fanin.slots import Slots
+        >>> x = Node(0, "argument", "input", "x", "", (), (), (8, 4), "float32", 0)
+        >>> y = Node(1, "relu", "activation", "y", "", (0,), (), (8, 4), "float32", 0)
+        >>> signals = predict_graph(Graph((x, y), (1,), {}, 8), Slots([]), {}, {"x": (0.0, 1.0)})
+        >>> round(signals.at("y", source="predicted").second_moment, 6)
+        0.5
 
-        Source: He et al., 2015; Poole et al., 2016; Yang & Schoenholz, 2017 (residual); per op in ``propagation``.
+    Source: He et al., 2015; Poole et al., 2016; Yang & Schoenholz, 2017 (residual); per op in ``propagation``.
     """
     flows: list[Flow] = []
     calls: list[Call | None] = []
