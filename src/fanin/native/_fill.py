@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -13,6 +14,7 @@ from fanin.native._library import DTYPES, ISAS, library
 __all__ = ["available", "backends", "fill", "fill_rows", "philox4x32"]
 
 _BEST = -1
+_PACK = struct.Struct("=QQQQqiiii").pack  # the argument of fanin_fill_packed in native/fill.cpp
 _PROCESSORS = os.cpu_count() or 1
 
 
@@ -64,7 +66,8 @@ def fill(
         InputError: if ``isa`` is not available.
     """
     number = _BEST if isa is None else _number(isa)
-    failed = _function("fanin_fill")(address, count, start, plan, key, DTYPES[dtype], threads or _PROCESSORS, number)
+    packed = _PACK(address, plan, key, start, count, DTYPES[dtype], threads or _PROCESSORS, number, 0)
+    failed = _function("fanin_fill_packed")(packed)
     if failed:
         raise InputError.of("isa", isa, f"one of {', '.join(backends())}")
 

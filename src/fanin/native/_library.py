@@ -58,7 +58,7 @@ _POINTER, _INT32, _INT64, _UINT64, _DOUBLE = (
 _SIGNATURES = {
     "fanin_backends": (_INT32, (_POINTER,)),
     "fanin_philox": (None, (_POINTER, _POINTER, _POINTER)),
-    "fanin_fill": (_INT32, (_POINTER, _INT64, _UINT64, _POINTER, _UINT64, _INT32, _INT32, _INT32)),
+    "fanin_fill_packed": (_INT32, (ctypes.c_char_p,)),
     "fanin_fill_rows": (
         _INT32,
         (_POINTER, _INT64, _INT64, _UINT64, _UINT64, _POINTER, _UINT64, _INT32, _INT32, _INT32),
