@@ -57,7 +57,7 @@ def chain(weight_var: float, bias_var: float, q: float, activation: nn.Module, d
         nn.init.normal_(layer.weight, 0, math.sqrt((q - bias_var if i == 0 else weight_var) / width))
         nn.init.normal_(layer.bias, 0, math.sqrt(bias_var))
         layers += [layer, activation]
-    return nn.Sequential(*layers, nn.Linear(width, 10))
+    return nn.Sequential(*layers)
 
 
 @pytest.mark.parametrize(
