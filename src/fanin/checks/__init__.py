@@ -33,6 +33,7 @@ from fanin.checks.w305_norm_gain import NormGain
 from fanin.checks.w306_padding_row import PaddingRow
 from fanin.checks.w307_gate_bias import GateBias
 from fanin.checks.w308_gain_off import GainOff
+from fanin.checks.w309_one_sign import OneSign
 
 __all__ = ["REGISTRY", "Evidence", "Finding", "Outcome", "Rule", "Skip", "rules", "run"]
 
@@ -53,6 +54,7 @@ for _rule in (
     PaddingRow,
     GateBias,
     GainOff,
+    OneSign,
     Overconfident,
     HeadPrior,
     InputScale,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,7 +13,18 @@ if TYPE_CHECKING:
     from fanin.checks._base import Evidence
     from fanin.slots import Slot
 
-__all__ = ["equal_rows", "mostly_distinct", "owner", "readable", "rows", "same", "slot_of", "trainable"]
+__all__ = [
+    "all_finite",
+    "equal_rows",
+    "is_finite",
+    "largest",
+    "mostly_distinct",
+    "readable",
+    "rows",
+    "same",
+    "slot_of",
+    "trainable",
+]
 
 _COLUMNS = 64
 """Columns compared first: random rows that agree in 64 entries agree everywhere but by design."""
@@ -50,11 +62,6 @@ def slot_of(evidence: Evidence, name: str) -> Slot | None:
         return evidence.slots[name]
     except KeyError:
         return None
-
-
-def owner(name: str) -> str:
-    """Path of the module that holds a parameter."""
-    return name.rpartition(".")[0]
 
 
 def rows(tensor: torch.Tensor, slot: Slot | None) -> torch.Tensor:
@@ -97,6 +104,28 @@ def equal_rows(matrix: torch.Tensor) -> list[list[int]]:
             candidates.append([row])
             groups.append(candidates[-1])
     return [group for group in groups if len(group) > 1]
+
+
+def largest(tensor: torch.Tensor) -> float:
+    """Largest magnitude, in one pass; NaN where any entry is NaN."""
+    import torch
+
+    if tensor.numel() == 0:
+        return 0.0
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    low, high = (float(bound) for bound in torch.aminmax(tensor))
+    return max(-low, high) if low == low and high == high else math.nan
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """True where no entry is NaN or infinite."""
+    return math.isfinite(largest(tensor.coalesce().values() if tensor.is_sparse else tensor))
+
+
+def all_finite(evidence: Evidence) -> bool:
+    """True where every parameter that holds values holds finite ones."""
+    return all(is_finite(tensor) for _, tensor in readable(evidence))
 
 
 def mostly_distinct(tensor: torch.Tensor) -> bool:

@@ -77,22 +77,24 @@ class GradientExploding(Rule):
     def _broken(self, evidence: Evidence) -> Iterator[Finding]:
         import torch
 
+        from fanin.checks._tensors import all_finite, is_finite
+
         trace = evidence.trace
         assert trace is not None
         outputs = set(trace.graph.outputs)
+        broken = {name: gradient for name, gradient in trace.gradients.items() if not is_finite(gradient)}
         finite = all(s.nonfinite_fraction == 0 for s in trace.signals.select("forward") if s.node in outputs)
-        if not finite or not all(bool(torch.isfinite(p).all()) for p in evidence.parameters.values() if not p.is_meta):
+        if not broken or not finite or not all_finite(evidence):
             return
-        for name, gradient in trace.gradients.items():
-            bad = int((~torch.isfinite(_dense(gradient))).sum())
-            if bad:
-                yield self.finding(
-                    name,
-                    f"{bad} of {gradient.numel()} entries of the gradient are NaN or infinite, though the output is "
-                    f"finite: a root, norm, logarithm or division at zero.",
-                    "add an epsilon inside the root or division, or start the parameter away from zero",
-                    evidence={"nonfinite": bad, "count": gradient.numel()},
-                )
+        for name, gradient in broken.items():
+            bad = int((~torch.isfinite(gradient.to_dense())).sum())
+            yield self.finding(
+                name,
+                f"{bad} of {gradient.numel()} entries of the gradient are NaN or infinite, though the output is "
+                f"finite: a root, norm, logarithm or division at zero.",
+                "add an epsilon inside the root or division, or start the parameter away from zero",
+                evidence={"nonfinite": bad, "count": gradient.numel()},
+            )
 
     @staticmethod
     def fires() -> dict[str, Any]:
@@ -105,10 +107,6 @@ class GradientExploding(Rule):
 
 _EXPLAINED = 0.8
 """Powers of ten of forward growth that are reported by themselves."""
-
-
-def _dense(gradient: torch.Tensor) -> torch.Tensor:
-    return gradient.coalesce().values() if gradient.is_sparse else gradient
 
 
 def _chain(gain: float) -> dict[str, Any]:

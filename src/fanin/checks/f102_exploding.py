@@ -87,15 +87,14 @@ class Exploding(Rule):
         )
 
     def _overflow(self, evidence: Evidence) -> Iterator[Finding]:
-        import torch
-
         from fanin.checks._path import weight_before
+        from fanin.checks._tensors import all_finite
 
         trace = evidence.trace
         assert trace is not None
-        if not all(bool(torch.isfinite(p).all()) for p in evidence.parameters.values() if not p.is_meta):
-            return
         broken = {s.node for s in trace.signals.select("forward") if s.nonfinite_fraction > 0}
+        if not broken or not all_finite(evidence):
+            return
         for node in trace.graph.nodes:
             # a mask makes infinities on purpose; a softmax or a max takes them away again
             if node.id in broken and node.kind in _COMPUTING and not any(i in broken for i in node.inputs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fanin.checks._base import Evidence, Rule
@@ -79,28 +80,30 @@ class Unwritten(Rule):
     def _parameter(self, name: str, tensor: torch.Tensor, limits: Mapping[str, float]) -> Iterator[Finding]:
         import torch
 
-        bad = int((~torch.isfinite(tensor)).sum())
-        if bad:
-            share = bad / tensor.numel()
+        from fanin.checks._tensors import largest
+
+        top = largest(tensor)
+        if not math.isfinite(top):
+            bad = int((~torch.isfinite(tensor)).sum())
             yield self.finding(
                 name,
-                f"{bad} of {tensor.numel()} entries are NaN or infinite ({share:.1%}).",
+                f"{bad} of {tensor.numel()} entries are NaN or infinite ({bad / tensor.numel():.1%}).",
                 _fix(name),
                 evidence={"nonfinite": bad, "count": tensor.numel()},
             )
             return
-        magnitude = tensor.abs()
-        largest = float(magnitude.max())
-        filled = int((magnitude > 0).sum())
-        denormal = int(((magnitude > 0) & (magnitude < torch.finfo(tensor.dtype).tiny)).sum())
-        if largest > limits["huge"] or (filled and denormal > limits["denormal"] * filled):
+        flat = tensor.reshape(-1)
+        sample = flat[:: max(1, flat.numel() // _SAMPLE)].abs()
+        filled = int((sample > 0).sum())
+        denormal = int(((sample > 0) & (sample < torch.finfo(tensor.dtype).tiny)).sum())
+        if top > limits["huge"] or (filled and denormal > limits["denormal"] * filled):
             yield self.finding(
                 name,
-                f"looks like memory nobody wrote: largest magnitude {largest:.2g}, {denormal} of {filled} non-zero "
-                f"entries are denormal.",
+                f"looks like memory nobody wrote: largest magnitude {top:.2g}, {denormal} of {filled} non-zero "
+                f"entries looked at are denormal.",
                 _fix(name),
                 category="uninitialized",
-                evidence={"max_abs": largest, "denormal": denormal, "nonzero": filled},
+                evidence={"max_abs": top, "denormal": denormal, "nonzero": filled},
             )
 
     @staticmethod
@@ -119,6 +122,10 @@ class Unwritten(Rule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return {"model": torch.nn.Linear(8, 4), "inputs": torch.randn(16, 8), "target": torch.randn(16, 4)}
+
+
+_SAMPLE = 1 << 14
+"""Entries looked at for the share of denormal ones: its standard error is at most 0.4 %."""
 
 
 def _fix(name: str) -> str:

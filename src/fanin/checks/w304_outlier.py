@@ -63,10 +63,12 @@ class Outlier(Rule):
             spread = (high - low) / 1.349
             if not spread > 0:  # sparse, constant or NaN: no spread to measure by
                 continue
-            distance = (flat - median).abs()
-            z = float(distance.max()) / spread
-            beyond = int((distance > limits["z"] * spread).sum())
-            if z > limits["z"] and beyond <= limits["share"] * flat.numel():
+            low, high = (float(bound) for bound in torch.aminmax(flat))
+            z = max(high - median, median - low) / spread
+            if z <= limits["z"]:
+                continue
+            beyond = int(((flat - median).abs() > limits["z"] * spread).sum())
+            if beyond <= limits["share"] * flat.numel():
                 yield self.finding(
                     name,
                     f"{beyond} of {flat.numel()} entries lie more than {limits['z']:g} std from the median; the "
