@@ -56,6 +56,7 @@ from fanin.initializers.state_space import HiPPOInput as HiPPOInput
 from fanin.initializers.state_space import LogStep as LogStep
 from fanin.initializers.state_space import S4DImag as S4DImag
 from fanin.initializers.suo import SUO as SUO
+from fanin.initializers.truncated_interval import TruncatedInterval as TruncatedInterval
 from fanin.initializers.truncated_normal import TruncatedNormal as TruncatedNormal
 from fanin.initializers.uniform import Uniform as Uniform
 from fanin.initializers.variance_scaling import VarianceScaling as VarianceScaling
@@ -69,6 +70,7 @@ for _initializer in (
     Normal,
     Uniform,
     TruncatedNormal,
+    TruncatedInterval,
     VarianceScaling,
     GlorotLogistic,
     GlorotNormal,
@@ -169,6 +171,7 @@ __all__ = [
     "SirenHidden",
     "Sparse",
     "TorchSparse",
+    "TruncatedInterval",
     "TruncatedNormal",
     "Uniform",
     "VarianceScaling",

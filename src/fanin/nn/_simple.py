@@ -9,9 +9,8 @@ from torch import Generator, Tensor
 
 from fanin.errors import InputError
 from fanin.fans import elementwise
-from fanin.initializers import Constant, Normal, TruncatedNormal, Uniform
+from fanin.initializers import Constant, Normal, TruncatedInterval, TruncatedNormal, Uniform
 from fanin.nn._base import Source, write
-from fanin.nn._interval import TruncatedInterval
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

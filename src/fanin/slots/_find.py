@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from fanin.errors import InputError
 from fanin.fans import elementwise
-from fanin.slots import _context, _sequential, traced
+from fanin.slots import _context, _sequential, _traced
 from fanin.slots._base import KINDS, Place
 from fanin.slots._slot import Slot, Slots
 from fanin.slots._stored import Stored, resolve
@@ -62,7 +62,7 @@ def _slot(model: nn.Module, parameter: nn.Parameter, names: list[str], graph: Gr
     # A lookup table that is also the head is a lookup table: its fan_in of 1 is the stricter demand.
     _, kind, place, stored = min(candidates, key=lambda c: (c[2].role != "embedding", c[2].role == "unknown"))
     if graph is not None and stored.form in ("plain", "direction"):
-        used = traced.place(graph, names, shape, place)
+        used = _traced.place(graph, names, shape, place)
         if used is not None:
             kind, place = "traced", used
     place = _as_stored(stored, place, shape)
