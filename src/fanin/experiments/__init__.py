@@ -1,0 +1,1 @@
+"""Experiments: the classic results of the field, run again, each with a verdict."""
