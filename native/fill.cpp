@@ -4,6 +4,7 @@
 #include <initializer_list>
 
 #include "convert.h"
+#include "cpu.h"
 #include "kernel.h"
 #include "pool.h"
 
@@ -27,20 +28,7 @@ Fill table(int32_t isa) {
   }
 }
 
-bool supported(int32_t isa) {
-  if (!table(isa)) return false;
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-  __builtin_cpu_init();
-  if (isa == AVX512)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  if (isa == AVX2)
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  return isa == SCALAR;
-#else
-  return isa == SCALAR || isa == NEON;
-#endif
-}
+bool supported(int32_t isa) { return table(isa) && runs(isa); }
 
 int32_t best_isa() {
   static const int32_t chosen = supported(AVX512) ? AVX512 : supported(AVX2) ? AVX2 : supported(NEON) ? NEON : SCALAR;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "convert.h"
+#include "cpu.h"
 #include "fanin.h"
 #include "pool.h"
 #include "reduce.h"
@@ -47,16 +48,8 @@ void one_by_one(const void* data, int64_t count, int32_t dtype, double low, doub
 
 // isa: -1 for the best one; what this processor lacks is done one by one.
 Reduce reduce_of(int32_t isa) {
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-  __builtin_cpu_init();
-  if ((isa < 0 || isa == AVX512) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
-    return avx512_reduce();
-  if ((isa < 0 || isa == AVX2) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-      __builtin_cpu_supports("f16c"))
-    return avx2_reduce();
-#else
-  (void)isa;
-#endif
+  if ((isa < 0 || isa == AVX512) && avx512_reduce() && runs(AVX512)) return avx512_reduce();
+  if ((isa < 0 || isa == AVX2) && avx2_reduce() && runs(AVX2)) return avx2_reduce();
   return nullptr;
 }
 
