@@ -88,7 +88,7 @@ class Rule(ABC):
     with its unit and the reason for its default), ``Source:``.
 
     Class attributes:
-        code: a letter for what is read (F forward, B backward, W weights, L loss, I input, R structure) and three digits.
+        code: a letter for what is read (F forward, B backward, W weights, L loss, I input, R structure) and a number.
         name: kebab-case words that read as "allow …".
         category: kind of fault in one word.
         severity: of its usual finding.

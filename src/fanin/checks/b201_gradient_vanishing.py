@@ -51,7 +51,8 @@ class GradientVanishing(Rule):
     thresholds: ClassVar[Mapping[str, float]] = {"decades": 3, "severe": 4.5, "layers": 3}
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
-        from fanin.checks._path import backward_chains, weight_of
+        from fanin.checks._path import weight_of
+        from fanin.checks._steps import backward_chains
 
         trace = evidence.trace
         assert trace is not None

@@ -52,7 +52,8 @@ class GradientExploding(Rule):
     thresholds: ClassVar[Mapping[str, float]] = {"decades": 3, "severe": 5, "layers": 4}
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
-        from fanin.checks._path import backward_chains, weight_of
+        from fanin.checks._path import weight_of
+        from fanin.checks._steps import backward_chains
 
         trace = evidence.trace
         assert trace is not None

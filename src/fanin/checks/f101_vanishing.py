@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fanin.checks._finding import Finding
-    from fanin.checks._path import Segment, Step
+    from fanin.checks._steps import Segment, Step
     from fanin.trace import Trace
 
 
@@ -57,7 +57,8 @@ class Vanishing(Rule):
     thresholds: ClassVar[Mapping[str, float]] = {"decades": 2, "severe": 4, "layers": 3, "share": 1.5, "same": 2.5}
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
-        from fanin.checks._path import lost_share, paths, segments, steps
+        from fanin.checks._path import paths
+        from fanin.checks._steps import lost_share, segments, steps
 
         trace = evidence.trace
         assert trace is not None

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fanin.checks._finding import Finding
-    from fanin.checks._path import Segment
+    from fanin.checks._steps import Segment
 
 
 class Exploding(Rule):
@@ -51,7 +51,8 @@ class Exploding(Rule):
     thresholds: ClassVar[Mapping[str, float]] = {"decades": 0.8, "severe": 2, "layers": 4}
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
-        from fanin.checks._path import paths, segments, steps
+        from fanin.checks._path import paths
+        from fanin.checks._steps import segments, steps
 
         trace = evidence.trace
         assert trace is not None

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from fanin.checks._finding import Finding
+    from fanin.graph import Graph, Node
     from fanin.slots import Slot
 
 
@@ -22,8 +23,9 @@ class Symmetric(Rule):
         In each trainable weight with at least two axes, the units (rows along the fan-out axes) whose incoming weights
         are bitwise equal to another unit's, and whose gradient in the measured step is equal as well. Where no
         gradient was measured, or it is still zero behind a zero-initialised layer, and in lookup tables, only a tensor
-        whose entries are all one and the same non-zero number is reported. All-zero rows are left to B203, frozen
-        weights are left out.
+        whose entries are all one and the same non-zero number is reported; and weights that are all zero in front of
+        weights that are all zero, with a constant bias between. One zero weight alone is a method, frozen weights are
+        left out.
 
     Why it matters:
         Gradient descent is a function of weights and gradients: two units with the same of both take the same step.
@@ -64,7 +66,9 @@ class Symmetric(Rule):
                 continue
             gradient = gradients.get(name)
             is_table = slot is not None and slot.role == "embedding"  # rows that no token of the batch picked are equal
-            if not is_table and gradient is not None and gradient.shape == tensor.shape and bool(gradient.any()):
+            if not bool(tensor.any()):
+                found = self._mirrored(evidence, name)
+            elif not is_table and gradient is not None and gradient.shape == tensor.shape and bool(gradient.any()):
                 found = self._twins(name, tensor, gradient, slot, limits["share"])
             else:
                 found = self._constant(name, tensor)
@@ -93,6 +97,33 @@ class Symmetric(Rule):
             f"take equal steps for ever, so these {twins} units are worth {different}.",
             f"draw the weights (fanin.init_(model, x, only=[{name!r}])), or add noise to copied units",
             evidence={"twins": twins, "units": units, "distinct": different},
+        )
+
+    def _mirrored(self, evidence: Evidence, name: str) -> Finding | None:
+        """A zero weight in front of zero weights: what comes in and what goes out is equal for all its units."""
+        from fanin.checks._tensors import slot_of
+
+        slot = slot_of(evidence, name)
+        if (
+            slot is None
+            or slot.role != "weight"
+            or evidence.trace is None
+            or slot.fans is None
+            or slot.fans.fan_out < 2
+        ):
+            return None
+        graph = evidence.trace.graph
+        readers = [weight for node, _ in graph.uses(name) for weight in _next_weights(graph, node)]
+        biases = [use.name for node, _ in graph.uses(name) for use in node.params if use.argument == "bias"]
+        equal = all(len(set(evidence.parameters[b].reshape(-1).tolist())) == 1 for b in biases)
+        if not readers or not equal or any(bool(evidence.parameters[weight].any()) for weight in readers):
+            return None
+        return self.finding(
+            name,
+            f"all {evidence.parameters[name].numel()} weights are 0, and so are those of {readers[0]} behind it: all "
+            f"units of the layer are and stay the same.",
+            f"draw the weights (fanin.init_(model, x, only=[{name!r}]))",
+            evidence={"count": evidence.parameters[name].numel(), "behind": readers[0]},
         )
 
     def _constant(self, name: str, tensor: torch.Tensor) -> Finding | None:
@@ -130,6 +161,28 @@ class Symmetric(Rule):
 
 
 _ROLES = ("weight", "unknown", "embedding")
+
+
+def _next_weights(graph: Graph, node: Node) -> list[str]:
+    """The weights that multiply a node's values next, past what acts unit by unit; empty where a way ends elsewhere."""
+    from fanin.checks._path import weight_of
+
+    found, stack, seen = [], [node.id], {node.id}
+    while stack:
+        for reader in graph.consumers[stack.pop()]:
+            after = graph.nodes[reader]
+            weight = weight_of(after)
+            if after.kind in ("linear", "recurrent", "attention") and weight is not None:
+                found.append(weight)
+            elif after.kind not in _UNITWISE or len(set(after.inputs)) > 1:
+                return []
+            elif reader not in seen:
+                seen.add(reader)
+                stack.append(reader)
+    return found
+
+
+_UNITWISE = ("activation", "scale", "cast", "dropout", "pool", "shape")
 
 
 def _alike(gradients: torch.Tensor) -> int:

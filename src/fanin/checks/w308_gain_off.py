@@ -13,7 +13,7 @@ from fanin.checks._finding import Finding
 if TYPE_CHECKING:
     import torch
 
-    from fanin.checks._path import Segment
+    from fanin.checks._steps import Segment
     from fanin.slots import Slot
 
 
@@ -44,7 +44,8 @@ class GainOff(Rule):
 
     Thresholds:
         ratio: 1.33 (gain by the gain asked for, or its inverse): 4 layers give half a power of ten.
-        decades: 1 (powers of ten that the signal changes over the stretch, warning; an info from 0.5 on).
+        decades: 1 (powers of ten that the signal shrinks by over the stretch, warning; half of it for growth, which
+            harms sooner; from half of it on an info).
         layers: 3 (weights in a row).
 
     Source:
@@ -60,7 +61,8 @@ class GainOff(Rule):
     thresholds: ClassVar[Mapping[str, float]] = {"ratio": 1.33, "decades": 1, "layers": 3}
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
-        from fanin.checks._path import paths, segments, steps
+        from fanin.checks._path import paths
+        from fanin.checks._steps import segments, steps
 
         trace = evidence.trace
         assert trace is not None
@@ -78,6 +80,7 @@ class GainOff(Rule):
         effect = -decades if small is off else decades
         if len(off) < limits["layers"] or len(off) < 0.6 * len(scales) or effect < 0.5 * limits["decades"]:
             return
+        enough = limits["decades"] if small is off else 0.5 * limits["decades"]
         mistaken = [scale for scale in off if scale.mistake is not None]
         if len(mistaken) >= max(2, 0.5 * len(off)):
             first = mistaken[0]
@@ -94,7 +97,7 @@ class GainOff(Rule):
             f"use, and the signal changes by {decades:+.1f} powers of ten over them: {cause} (fan-in {first.fan:g}).",
             "fanin.init_(model, x): fans from the op that uses the weight, gains from the nonlinearity after it",
             category=category,
-            severity="warning" if effect >= limits["decades"] and not _is_torch_default(off) else "info",
+            severity="warning" if effect >= enough and not _is_torch_default(off) else "info",
             evidence={"gain": first.gain, "wanted": first.wanted, "fan_in": first.fan, "decades": decades},
             also=[scale.name for scale in off if scale is not first],
         )
@@ -149,6 +152,8 @@ def _scales(evidence: Evidence, segment: Segment) -> list[_Scale]:
             continue
         tensor = tensors[name]
         std = float(tensor.float().square().mean().sqrt())
+        if "form" in slot.settings:  # the direction of a weight norm has no scale
+            continue
         if slot.normalized or slot.is_head or slot.fans.fan_in < 1 or tensor.numel() < _FEWEST or std == 0:
             continue
         try:

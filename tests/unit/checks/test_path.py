@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from fanin.checks._path import backward_chains, head_of, main_path, paths, segments, steps, strength, weight_before
+from fanin.checks._path import head_of, main_path, paths, strength, weight_before
+from fanin.checks._steps import backward_chains, segments, steps
 from fanin.trace import Trace, trace
 
 

@@ -189,6 +189,19 @@ def test_one_zero_factor_trains_and_two_do_not() -> None:
     assert "B203" in codes(findings(net(0.0, 0.0), x, y), "error")
 
 
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.Sigmoid, nn.ReLU])
+def test_zero_weights_in_front_of_zero_weights_stay_equal_and_a_zero_head_does_not(activation: type[nn.Module]) -> None:
+    model = mlp(16, 32, 32, 5, activation=activation)
+    x, y = torch.randn(32, 16), classes(5)
+    init.zeros_(model[4].weight)
+    assert "W301" not in codes(findings(model, x, y))
+    init.zeros_(model[2].weight)
+    init.zeros_(model[2].bias)
+    assert [f.where for f in findings(model, x, y) if f.code == "W301"] == ["2.weight"]
+    init.normal_(model[2].bias)  # now units differ by their biases, and the head learns different columns
+    assert "W301" not in codes(findings(model, x, y))
+
+
 def test_parameters_behind_a_detach_are_reported_and_frozen_ones_are_not() -> None:
     model = Function(lambda m, x: m.b(m.a(x).detach()), a=nn.Linear(16, 16), b=nn.Linear(16, 5))
     x, y = torch.randn(32, 16), classes(5)
