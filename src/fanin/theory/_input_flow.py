@@ -36,7 +36,8 @@ def array_flow(values: Any, batch_axis: int | None = 0) -> Flow:
     y = np.moveaxis(x, unit, -1) if x.ndim > 1 else x[:, None]
     y = y.reshape(len(y), -1, y.shape[-1]) if y.ndim > 2 else y[:, None, :]
     samples, positions = y.shape[:2]
-    far = _pairs(y.sum(1), np.square(y).sum(1), positions)
+    # One position says nothing of others; they may be made later, by unsqueezing a waveform.
+    far = _pairs(y.sum(1), np.square(y).sum(1), positions) if positions > 1 else mean**2
     sample = _pairs(y.sum(0), np.square(y).sum(0), samples)
     whole = float((np.square(y.sum((0, 1))) - np.square(y.sum(1)).sum(0)).mean())
     cross = whole - (float(np.square(y.sum(0)).sum(0).mean()) - float(np.square(y).sum((0, 1)).mean()))

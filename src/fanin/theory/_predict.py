@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -80,6 +81,10 @@ def predict_graph(
             flows.append(inside)
             calls.append(None)
             continue
+        if not node.inputs:
+            flows.append(_of_parameters(call))
+            calls.append(None)
+            continue
         flows.append(_finite(REGISTRY[node.kind if node.kind in REGISTRY else "other"].forward(call)))
         calls.append(call)
     grads = _gradients(graph, flows, calls, _start(graph, flows, loss, target_second_moment))
@@ -90,6 +95,21 @@ def predict_graph(
         if grad is not None and _is_float(node)
     ]
     return Signals([*forward, *backward])
+
+
+def _of_parameters(call: Call) -> Flow:
+    """The flow of what the model computes from parameters alone: exp(A_log), a dropped-out table of positions."""
+    node = call.node
+    if node.kind in ("activation", "dropout", "scale", "cast", "shape", "norm") and node.params:
+        mean, second = call.moments(node.params[0])
+        base = Flow(mean, second, alike(second), unit=len(node.shape) - 1)
+        if node.kind in ("shape", "cast", "norm"):
+            return base
+        return REGISTRY[node.kind].forward(replace(call, inputs=(base,)))
+    if node.kind in ("linear", "embedding", "add", "mul", "concat", "other"):
+        return _finite(REGISTRY[node.kind].forward(call))
+    mean, second = call.moments(node.params[0]) if node.params else (0.0, 0.0)
+    return Flow(mean, second, alike(second), unit=len(node.shape) - 1, exact=False)
 
 
 def _inside_recurrence(graph: Graph, node: Node, calls: list[Call | None]) -> Flow | None:

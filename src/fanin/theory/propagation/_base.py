@@ -78,6 +78,28 @@ class Call:
         """Entries of the output per entry of an input."""
         return math.prod(self.node.shape) / max(1, math.prod(self.shape(position)))
 
+    def causal_mask(self, signal: int) -> bool:
+        """Whether an operand other than the signal is a causal mask, by how it was made.
+
+        A comparison of positions, a triangle, or a square table that the model keeps; a mask that comes with the batch
+        marks padding instead.
+        """
+        stack = [source for i, source in enumerate(self.node.inputs) if i != signal]
+        seen: set[int] = set()
+        while stack:
+            node = self.graph.nodes[stack.pop()]
+            if node.id in seen:
+                continue
+            seen.add(node.id)
+            if node.op in ("tril", "triu", "le", "ge", "lt", "gt"):
+                return True
+            square = len(node.shape) >= 2 and node.shape[-1] == node.shape[-2] > 1
+            if node.kind == "input" and square and node.attrs.get("source") in ("buffer", "constant"):
+                return True
+            stack.extend(node.inputs)
+        # A mask that never became a node of the graph: the usual one.
+        return not seen
+
     def random(self) -> np.random.Generator:
         """A generator of its own for every node: the same prediction every time."""
         return np.random.default_rng(self.node.id)

@@ -26,7 +26,7 @@ class Shape(Propagator):
         last = x.last if unit == x.unit else None
         flow = replace(x, unit=unit, last=last)
         if call.attrs.get("masked") or call.node.op in ("tril", "triu"):
-            return replace(flow, last=x.last, masked=True)
+            return replace(flow, last=x.last, masked=x.masked or call.causal_mask(self._signal(call)))
         if call.node.op == "pad":
             share = min(1.0, 1 / call.ratio())
             flow = replace(

@@ -230,9 +230,16 @@ class Attention(Propagator):
         return float(scale) if isinstance(scale, (int, float)) else call.shape(0)[-1] ** -0.5
 
     def _causal(self, call: Call) -> bool:
-        return bool(call.attrs.get("is_causal")) or (
-            len(call.node.inputs) > 3 and call.shape(0)[-2] == call.shape(1)[-2]
-        )
+        if call.attrs.get("is_causal"):
+            return True
+        return len(call.inputs) > 3 and call.shape(0)[-2] == call.shape(1)[-2] and self._masks(call)
+
+    @staticmethod
+    def _masks(call: Call) -> bool:
+        mask = call.graph.nodes[call.node.inputs[3]]
+        square = len(mask.shape) >= 2 and mask.shape[-1] == mask.shape[-2] > 1
+        outside = mask.kind == "input" and mask.attrs.get("source") in ("buffer", "constant")
+        return square and (outside or call.causal_mask(0))
 
     def _rows(self, call: Call) -> tuple[float, float, float, float]:
         q, k = call.inputs[:2]

@@ -24,7 +24,7 @@ class Add(Propagator):
         inputs = list(call.inputs)
         if call.attrs.get("masked"):
             kept = _signal(call)
-            return replace(inputs[kept], masked=True)
+            return replace(inputs[kept], masked=inputs[kept].masked or call.causal_mask(kept))
         if len(inputs) == 2 and call.node.inputs[0] == call.node.inputs[1]:
             return inputs[0].affine(1 + sign)
         flow = inputs[0] if inputs else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fanin.theory.propagation._base import Call, Propagator
-from fanin.theory.propagation._flow import CROSS, FAR, SAMPLE, Flow, Grad, relations
+from fanin.theory.propagation._flow import CROSS, FAR, SAMPLE, Array, Flow, Grad, alike, relations
 
 __all__ = ["Norm"]
 
@@ -30,10 +30,10 @@ class Norm(Propagator):
         if op == "batch_norm" and call.attrs.get("training") is False:
             flow = Flow(x.mean, x.second, x.kernel, unit=x.unit, exact=False)  # running statistics start at 0 and 1
         else:
-            together, apart = (0.0, 0.0) if op in _UNCENTRED else self._group_means(call, x)
+            together, pairs = (0.0, alike(0.0)) if op in _UNCENTRED else self._group_means(call, x)
             second = x.second - together
             scale = 1 / max(second + eps, 1e-300)
-            kernel = x.kernel - relations(apart, together, together, apart)
+            kernel = x.kernel - pairs
             mean = x.mean * scale**0.5 if op in _UNCENTRED else 0.0
             flow = Flow(mean, second * scale, kernel * scale, unit=x.unit, exact=x.exact)
         if op == "normalize":
@@ -77,15 +77,19 @@ class Norm(Propagator):
         positions = int(np.prod([shape[a] for a in axes if a not in (batch, unit)], dtype=np.int64))
         return samples, units, max(1, positions)
 
-    def _group_means(self, call: Call, x: Flow) -> tuple[float, float]:
-        """E μ μ′ for two values of one sample, and for two values of different samples."""
+    def _group_means(self, call: Call, x: Flow) -> tuple[float, Array]:
+        """E μ², and E μ μ′ of the groups of two values for each relation between them."""
         samples, units, positions = self._group(call, x)
-        own = (x.second + (positions - 1) * x.kernel[FAR]) / positions
-        other = (x.kernel[SAMPLE] + (positions - 1) * x.kernel[CROSS]) / positions
+        own, pairs = x.second, x.kernel
+        if positions > 1:  # both values of a sample lie in one group
+            own = (x.second + (positions - 1) * float(x.kernel[FAR])) / positions
+            other = (float(x.kernel[SAMPLE]) + (positions - 1) * float(x.kernel[CROSS])) / positions
+            pairs = relations(other, own, own, other)
         if samples > 1:
-            own = other = (own + (samples - 1) * other) / samples
+            own = (own + (samples - 1) * float(pairs[SAMPLE])) / samples
+            pairs = alike(own)
         rest = (1 - 1 / units) * x.mean**2
-        return float(own / units + rest), float(other / units + rest)
+        return own / units + rest, pairs / units + rest
 
 
 def _eps(call: Call) -> float:
