@@ -11,7 +11,7 @@ from torch import nn
 from fanin import checks
 from fanin.checks import Evidence
 from fanin.errors import InputError, UnhealthyError
-from fanin.report import Report
+from fanin.report import Report, measure_weights
 from fanin.slots import find
 from fanin.trace import trace as run_trace
 
@@ -77,6 +77,7 @@ def check(
         slots=slots,
         trace=traced,
         optimizer=optimizer,
+        loss=loss,
     )
     findings, outcomes = checks.run(evidence, select=select, ignore=ignore, thresholds=thresholds)
     return Report(
@@ -89,6 +90,7 @@ def check(
         loss_kind=traced.loss_kind,
         notes=traced.notes,
         model=type(model).__name__,
+        weights=measure_weights(evidence.parameters, traced.gradients),
     )
 
 
