@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from fanin.errors import InputError
 from fanin.graph import Graph, Node
 from fanin.signals import Signal, Signals
-from fanin.slots import Slots
 from fanin.theory._input_flow import array_flow
 from fanin.theory.propagation import REGISTRY, Call, Flow, Grad, WeightMoments
 from fanin.theory.propagation._flow import alike, relations
 from fanin.theory.propagation.recurrent import GATES, Recurrent
+
+if TYPE_CHECKING:  # slots looks at modules and so imports torch
+    from fanin.slots import Slots
 
 __all__ = ["InputMoments", "predict_graph"]
 

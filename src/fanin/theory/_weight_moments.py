@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fanin.initializers import Blocks
 from fanin.keys import Key
 from fanin.recipe import Recipe
-from fanin.slots import Part, Slots
+
+if TYPE_CHECKING:  # slots looks at modules and so imports torch
+    from fanin.slots import Part, Slots
 
 __all__ = ["array_moments", "weight_moments"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -176,3 +178,8 @@ def test_probing_leaves_the_callers_world_as_it_was() -> None:
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
     assert torch.equal(torch_state, torch.get_rng_state())
     assert np.array_equal(numpy_state, np.random.get_state()[1])
+
+
+def test_torch_is_not_imported_with_the_theory() -> None:
+    code = "import sys, fanin.theory; fanin.theory.gain('gelu'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,15 +6,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from fanin._registry import Registry
 from fanin.errors import InputError
 from fanin.graph import Graph, Node, ParamUse
-from fanin.slots import Slots
 from fanin.theory.propagation._flow import Array, Flow, Grad
+
+if TYPE_CHECKING:  # slots looks at modules and so imports torch
+    from fanin.slots import Slots
 
 __all__ = ["REGISTRY", "Call", "Propagator", "WeightMoments", "two_blocks"]
 
