@@ -1,0 +1,241 @@
+"""Many small runs at once: their weights in one stack, one batched product where each alone would be a small one."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call, vmap
+
+from fanin.compare._curve import Curve
+from fanin.compare._optimizers import OPTIMIZERS, MakeOptimizer
+from fanin.compare._quiet import modes_kept, seeded
+from fanin.compare._stacked_ops import Shortcuts
+from fanin.compare._task import Task, batches, scores_of, tensors
+from fanin.compare._train import Probe, Sampled, curve_of
+
+__all__ = ["STACK", "train_together", "why_alone"]
+
+STACK = 32
+"""Runs in one stack. From about 20 on, a step costs in proportion to their number (benchmarks/many_runs.py)."""
+
+_TEST_VALUES = 1 << 22
+"""Input values that one call of the stack reads while testing: 16 MiB of float32, about what a core's cache holds."""
+
+
+_TRIAL = 16
+"""Samples of the trial step."""
+
+_CONVOLUTIONS = (nn.modules.conv._ConvNd,)
+
+
+class _Stack:
+    """The weights of several models of one architecture.
+
+    Args:
+        models: one per run; their values are copied.
+    """
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self.runs = len(models)
+        self.base = copy.deepcopy(models[0])
+        own = [dict(model.named_parameters()) for model in models]
+        buffers = [dict(model.named_buffers()) for model in models]
+        self.trainable = {
+            name: torch.stack([parameters[name].detach() for parameters in own]).requires_grad_()
+            for name, parameter in own[0].items()
+            if parameter.requires_grad
+        }
+        self.fixed = {
+            name: torch.stack([values[name].detach() for values in named])
+            for named in (own, buffers)
+            for name in named[0]
+            if name not in self.trainable
+        }
+        self.device = next(iter(self.trainable.values())).device
+
+    def call(self, judge: Callable[[Any, torch.Tensor], Any], x: torch.Tensor, y: torch.Tensor) -> Any:
+        """``judge(output, y)`` of every run, with a leading axis of runs; x and y have one too where they differ."""
+
+        def one(weights: dict[str, torch.Tensor], fixed: dict[str, torch.Tensor], xs: Any, ys: Any) -> Any:
+            return judge(functional_call(self.base, (weights, fixed), (xs,)), ys)
+
+        with Shortcuts():
+            return vmap(one, in_dims=(0, 0, 0, 0), randomness="error")(self.trainable, self.fixed, x, y)
+
+    def grads(self, losses: torch.Tensor) -> list[torch.Tensor]:
+        """Gradient of each run's loss; they do not mix, since each depends on its own weights alone."""
+        found = torch.autograd.grad(losses.sum(), list(self.trainable.values()), allow_unused=True)
+        return [torch.zeros_like(p) if g is None else g for p, g in zip(self.trainable.values(), found)]
+
+    def model(self, run: int) -> nn.Module:
+        """The model of one run, for looking at: the same module each time, with that run's values."""
+        with torch.no_grad():
+            for name, tensor in (*self.base.named_parameters(), *self.base.named_buffers()):
+                tensor.copy_((self.trainable if name in self.trainable else self.fixed)[name][run])
+        return self.base
+
+
+class _Descent:
+    """The optimizer of a stack: a built-in rule on whole stacks, or the user's own on each run's slices."""
+
+    def __init__(self, stack: _Stack, optimizer: str | MakeOptimizer, rates: Sequence[float]) -> None:
+        self.stack = stack
+        self.values = list(stack.trainable.values())
+        self.t = 0
+        self.own: list[tuple[list[nn.Parameter], torch.optim.Optimizer]] = []
+        if isinstance(optimizer, str):
+            self.rule = OPTIMIZERS[optimizer].step
+            lr = [torch.tensor(rates, dtype=v.dtype, device=v.device) for v in self.values]
+            self.lr = [column.reshape(-1, *[1] * (v.ndim - 1)) for column, v in zip(lr, self.values)]
+            self.state: list[list[torch.Tensor]] = [[] for _ in self.values]
+            return
+        for run, rate in enumerate(rates):
+            slices = [nn.Parameter(value.detach()[run]) for value in self.values]  # views: they share memory
+            self.own.append((slices, optimizer(slices, rate)))
+
+    @torch.no_grad()
+    def step(self, grads: list[torch.Tensor]) -> None:
+        self.t += 1
+        for run, (slices, optimizer) in enumerate(self.own):
+            for value, grad in zip(slices, grads):
+                value.grad = grad[run]
+            optimizer.step()
+        if not self.own:
+            for value, grad, lr, state in zip(self.values, grads, self.lr, self.state):
+                self.rule(value, grad, lr, state, self.t)
+
+
+def train_together(
+    models: Sequence[nn.Module],
+    task: Task,
+    *,
+    optimizer: str | MakeOptimizer,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    steps: int,
+    test_at: Collection[int] = (),
+    probe: Probe | None = None,
+    probe_at: Collection[int] = (),
+    tick: Callable[[int], None] = lambda updates: None,
+) -> list[tuple[Curve, Sampled]]:
+    """Train models of one architecture side by side, each with its own rate, seed and order of batches.
+
+    The numbers are those of :func:`train_alone` up to rounding. ``tick(runs)`` is called after each update.
+    """
+    stack = _Stack(models)
+    descent = _Descent(stack, optimizer, rates)
+    data = task.data
+    x, y, test_x, test_y = (tensors(p, stack.device) for p in (data.train_x, data.train_y, data.test_x, data.test_y))
+    losses: list[list[float]] = [[] for _ in models]
+    tests: list[list[tuple[int, float, float | None]]] = [[] for _ in models]
+    sampled: list[list[tuple[int, Any]]] = [[] for _ in models]
+    running = [True] * len(models)
+
+    def look(step: int) -> None:
+        if step in test_at and len(test_x):
+            for run, record in enumerate(_tested(stack, test_x, test_y, task)):
+                if running[run]:
+                    tests[run].append((step, *record))
+        if probe is not None and step in probe_at:
+            for run in range(len(models)):
+                if running[run]:
+                    with seeded(seeds[run]), modes_kept(stack.base):
+                        sampled[run].append((step, probe(stack.model(run), step)))
+
+    with seeded(seeds[0]):
+        stack.base.train()
+        look(0)
+        for step, index in enumerate(_indices(len(x), task.batch_size, steps, seeds), start=1):
+            values = stack.call(task.loss, x[index], y[index])
+            for run, value in enumerate(values.tolist()):
+                if running[run]:
+                    losses[run].append(value)
+                    running[run] = math.isfinite(value)
+            if not any(running):
+                break
+            descent.step(stack.grads(values))
+            look(step)
+            tick(len(models))
+    return [(curve_of(losses[run], tests[run], seed), tuple(sampled[run])) for run, seed in enumerate(seeds)]
+
+
+def _indices(samples: int, size: int, total: int, seeds: Sequence[int]) -> Iterator[torch.Tensor]:
+    """(runs, batch) indices; runs of one seed share their order."""
+    distinct = sorted(set(seeds))
+    orders = [batches(samples, size, total, seed) for seed in distinct]
+    rows = torch.tensor([distinct.index(seed) for seed in seeds])
+    for parts in zip(*orders):
+        yield torch.stack(parts)[rows]
+
+
+def _tested(stack: _Stack, x: torch.Tensor, y: torch.Tensor, task: Task) -> list[tuple[float, float | None]]:
+    """(mean loss, accuracy or None) of each run over the test part."""
+    summed = torch.zeros(stack.runs, dtype=torch.float64)
+    correct = torch.zeros(stack.runs, dtype=torch.int64)
+    counted = 0
+    scored: set[bool] = set()
+
+    def judge(output: Any, target: torch.Tensor) -> Any:
+        scores = scores_of(output, target) if task.classes else None
+        scored.add(scores is not None)
+        # Without scores something that has an axis of runs must be returned all the same.
+        hits = target.sum() * 0 if scores is None else (scores.argmax(-1) == target).sum()
+        return task.loss(output, target), hits
+
+    size = min(1000, max(1, _TEST_VALUES // (stack.runs * max(1, x[0].numel()))))
+    with modes_kept(stack.base), torch.no_grad():
+        stack.base.eval()
+        for start in range(0, len(x), size):
+            xs, ys = (part[start : start + size] for part in (x, y))
+            loss, hits = stack.call(judge, xs.expand(stack.runs, *xs.shape), ys.expand(stack.runs, *ys.shape))
+            summed += loss.double().cpu() * len(xs)
+            correct += hits.long().cpu()
+            counted += ys.numel()
+    shares: list[float | None] = [hits / counted for hits in correct.tolist()]
+    return list(zip((summed / len(x)).tolist(), shares if scored == {True} else [None] * stack.runs))
+
+
+def why_alone(model: nn.Module, task: Task, *, optimizer: str | MakeOptimizer = "sgd") -> str | None:
+    """Why models of this kind cannot be trained as one stack, or None where they can.
+
+    Tried on a copy: what training changes besides the parameters, whether it draws random numbers, and whether two
+    stacked models give the losses and gradients that each gives alone.
+    """
+    model = copy.deepcopy(model)
+    if any(isinstance(module, _CONVOLUTIONS) for module in model.modules()):
+        return "convolutions run no faster in a stack"
+    if len({(p.dtype, p.device) for p in model.parameters()}) > 1:
+        return "its parameters have several dtypes or devices"
+    device = next(model.parameters()).device
+    x, y = (tensors(part[:_TRIAL], device) for part in (task.data.train_x, task.data.train_y))
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with seeded(0):
+        model.train()
+        random = torch.get_rng_state()
+        loss = task.loss(model(x), y)
+        if not torch.equal(random, torch.get_rng_state()):
+            return "it draws random numbers in training (dropout)"
+        changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, buffers[name])]
+        if changed:
+            return f"training changes its buffers ({', '.join(changed[:3])}{', …' if len(changed) > 3 else ''})"
+        loss.backward()
+        try:
+            stack = _Stack([model, model])
+            stack.base.train()
+            losses = stack.call(task.loss, x.expand(2, *x.shape), y.expand(2, *y.shape))
+            grads = stack.grads(losses)
+            _tested(stack, x, y, task)
+        except Exception as error:
+            return (
+                f"vmap refuses it: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
+            )
+    alone = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters() if p.requires_grad]
+    pairs = [(losses, loss.detach().expand(2)), *((g, a.expand_as(g)) for g, a in zip(grads, alone))]
+    if any(not torch.allclose(left, right, rtol=1e-3, atol=1e-5, equal_nan=True) for left, right in pairs):
+        return "in a stack it gives other losses or gradients than alone"
+    return None
