@@ -45,7 +45,7 @@ class Norm(Propagator):
         return flow.plus_units(*call.moments(shift))
 
     def backward(self, call: Call, output: Flow, grad: Grad) -> tuple[Grad | None, ...]:
-        """g γ/σ less its mean and its part along x̂, which is two of the group's directions."""
+        """g γ/σ less its mean over the group and its part along x̂."""
         x, op = call.inputs[0], call.node.op
         gain = call.node.param("weight")
         factor = call.moments(gain)[1] if gain is not None else 1.0
@@ -54,7 +54,11 @@ class Norm(Propagator):
             factor /= max(x.second - together + _eps(call), 1e-300)
             samples, units, positions = self._group(call, x)
             members = max(1, samples * units * positions)
-            factor *= max(0.0, 1 - (1 if op in _UNCENTRED else 2) / members)
+            along = grad.second / members  # the part along x̂: one direction of the group
+            shared = (grad.second + (positions - 1) * grad.far) / positions / (samples * units)
+            mean = 0.0 if op in _UNCENTRED else shared
+            far = grad.far - mean if positions > 1 else grad.far
+            grad = Grad(max(0.0, grad.second - mean - along), min(max(0.0, far), grad.second), grad.tilt)
             if op == "normalize":
                 factor /= call.shape()[int(call.attrs.get("dim", -1))]
         rest: tuple[Grad | None, ...] = (None,) * (len(call.inputs) - 1)
