@@ -8,7 +8,7 @@ namespace fanin {
 namespace {
 
 struct Avx2 {
-  static constexpr int WIDTH = 8;
+  static constexpr int WIDTH = 8, REGISTERS = 16;
   using F = __m256;
   using I = __m256i;
   using H = __m256i;

@@ -8,7 +8,7 @@ namespace fanin {
 namespace {
 
 struct Avx512 {
-  static constexpr int WIDTH = 16;
+  static constexpr int WIDTH = 16, REGISTERS = 32;
   using F = __m512;
   using I = __m512i;
   using H = __m512i;

@@ -14,8 +14,10 @@ static inline bool runs(int32_t isa) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   if (isa == AVX2) {
-    unsigned a, b, c = 0, d;  // f16c has no name in some compilers' cpu_supports: bit 29 of ecx, leaf 1
-    const bool half = __get_cpuid(1, &a, &b, &c, &d) && ((c >> 29) & 1);
+    static const bool half = [] {  // asked once: on a virtual machine the instruction takes microseconds
+      unsigned a, b, c = 0, d;     // f16c, bit 29 of ecx in leaf 1, has no name in some compilers' cpu_supports
+      return __get_cpuid(1, &a, &b, &c, &d) && ((c >> 29) & 1);
+    }();
     return half && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   }
   return isa == SCALAR;

@@ -17,6 +17,7 @@ struct Job {
   int32_t stream;  // write past the caches
 };
 
+// V::REGISTERS decides how many values are in the making: four registers of them where 32 are at hand, else two.
 // Two registers of blocks at once: V::WIDTH blocks from `block` on and as many from `block` + `apart` on, all in tiles
 // whose elements go to `out` (the tile of `block`) and to `out` + `far` values.
 template <class V, Kind KIND, Reach REACH, bool CLIP, class Store>
@@ -28,17 +29,22 @@ inline void blocks(char* out, int64_t far, uint64_t block, uint64_t apart, const
   typename D::F value[ROWS];
   if (KIND == UNIFORM) {
     uniform<D>(words, value, plan);
-  } else if (KIND == NORMAL) {
+  } else if (KIND == NORMAL && V::REGISTERS == 32) {
     using Q = Twice<D>;
     typename Q::F even, odd;
     normal<Q>({words.row[0], words.row[2]}, {words.row[1], words.row[3]}, even, odd, plan);
     value[0] = even.a, value[1] = odd.a, value[2] = even.b, value[3] = odd.b;
-  } else {
+  } else if (KIND == NORMAL) {
+    for (int row = 0; row < ROWS; row += 2)
+      normal<D>(words.row[row], words.row[row + 1], value[row], value[row + 1], plan);
+  } else if (V::REGISTERS == 32) {
     using Q = Twice<D>;
     for (int row = 0; row < ROWS; row += 2) {
       typename Q::F both = truncated_normal<Q, REACH>({words.row[row], words.row[row + 1]}, plan);
       value[row] = both.a, value[row + 1] = both.b;
     }
+  } else {
+    for (int row = 0; row < ROWS; ++row) value[row] = truncated_normal<D, REACH>(words.row[row], plan);
   }
   for (int row = 0; row < ROWS; ++row) {
     if (CLIP) value[row] = D::min(D::set(plan.high), D::max(D::set(plan.low), value[row]));

@@ -10,7 +10,7 @@ namespace fanin {
 namespace {
 
 struct Neon {
-  static constexpr int WIDTH = 4;
+  static constexpr int WIDTH = 4, REGISTERS = 32;
   using F = float32x4_t;
   using I = uint32x4_t;
   using H = uint64x2_t;

@@ -8,7 +8,7 @@ namespace fanin {
 namespace {
 
 struct Scalar {
-  static constexpr int WIDTH = 1;
+  static constexpr int WIDTH = 1, REGISTERS = 16;
   using F = float;
   using I = uint32_t;
   using H = uint64_t;
