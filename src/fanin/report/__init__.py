@@ -13,14 +13,18 @@ from fanin.report._report import Report as Report
 from fanin.report._screen import Screen as Screen
 from fanin.report._terminal import show_report as show_report
 from fanin.report._terminal import verdict as verdict
+from fanin.report._weights import WeightStats as WeightStats
+from fanin.report._weights import measure_weights as measure_weights
 
 __all__ = [
     "Place",
     "Report",
     "Screen",
+    "WeightStats",
     "decades",
     "dot",
     "line_chart",
+    "measure_weights",
     "number",
     "places",
     "show_recipe",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fanin.recipe import Recipe
+    from fanin.report._weights import WeightStats
+    from fanin.report.figures import Figure
     from fanin.slots import Slots
 
 __all__ = ["FORMAT", "Report"]
@@ -41,6 +43,7 @@ class Report:
         loss_kind: "cross_entropy", "mse", "custom", "cotangent", or "" without a run.
         notes: what could not be measured and why.
         model: class name of the model.
+        weights: statistics of each parameter, or nothing where they were not taken.
 
     Example:
         >>> report = Report(findings=(), outcomes=(Outcome("F101", "passed"),), model="MLP")
@@ -60,11 +63,13 @@ class Report:
     loss_kind: str = ""
     notes: Sequence[str] = ()
     model: str = ""
+    weights: Sequence[WeightStats] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "findings", list(self.findings))
         object.__setattr__(self, "outcomes", list(self.outcomes))
         object.__setattr__(self, "notes", list(self.notes))
+        object.__setattr__(self, "weights", list(self.weights))
 
     __hash__ = None  # type: ignore[assignment]  # it holds lists
 
@@ -112,6 +117,7 @@ class Report:
             "graph": None if self.graph is None else self.graph.to_json(),
             "slots": None if self.slots is None else self.slots.to_json(),
             "recipe": None if self.recipe is None else self.recipe.to_json(),
+            "weights": [weights.to_json() for weights in self.weights],
         }
 
     @classmethod
@@ -122,6 +128,7 @@ class Report:
             InputError: if the format is not the one this version reads.
         """
         from fanin.recipe import Recipe
+        from fanin.report._weights import WeightStats
         from fanin.slots import Slots
 
         loaded: dict[str, Any] = json.loads(data) if isinstance(data, str) else data
@@ -139,19 +146,66 @@ class Report:
             loss_kind=loaded["loss_kind"],
             notes=loaded["notes"],
             model=loaded["model"],
+            weights=[WeightStats.from_json(entry) for entry in loaded.get("weights", [])],
         )
+
+    def figure(self, name: str, **options: Any) -> Figure:
+        """A picture of what this report holds.
+
+        Args:
+            name: "activations", "histograms", "variance", "gradients", "correlation", "silent", "phase", "weights",
+                "updates" or "plan".
+            options: arguments of that figure.
+
+        Returns:
+            The Figure: ``title``, ``save("x.svg")``, ``spec()``, ``table()``.
+
+        Raises:
+            UnknownNameError: if there is no such figure.
+            InputError: if this report holds nothing that it can draw.
+        """
+        from fanin.report.figures import REGISTRY, figure
+
+        if not REGISTRY[name].of_report:
+            raise InputError.of("name", name, f"a figure of a report; {name!r} reads {REGISTRY[name].takes}")
+        return figure(name, self, **options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report to a file; the suffix says in which form.
 
         Args:
-            path: a file name ending in ".json".
+            path: a file name ending in ".json", or in ".html" for one page that needs no network.
 
         Raises:
             InputError: for any other suffix.
         """
         target = Path(path)
+        if target.suffix == ".html":
+            from fanin.report._html import report_page
+
+            target.write_text(report_page(self), encoding="utf-8")
+            return
         if target.suffix != ".json":
-            raise InputError.of("path", str(path), "a file name that ends in .json")
+            raise InputError.of("path", str(path), "a file name that ends in .json or .html")
         text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
         target.write_text(text, encoding="utf-8")
+
+    def to_tensorboard(self, writer: Any, step: int = 0) -> None:
+        """Write statistics, histograms and findings as TensorBoard events.
+
+        Args:
+            writer: a ``torch.utils.tensorboard.SummaryWriter``, or the folder for a new one (needs the extra
+                ``tensorboard``).
+            step: the training step they belong to.
+
+        Raises:
+            MissingExtraError: if a folder is given and tensorboard is not installed.
+        """
+        from fanin.report._tensorboard import write_events
+
+        write_events(self, writer, step)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        from fanin.report._notebook import report_bundle
+
+        return report_bundle(self)
