@@ -1,7 +1,8 @@
-"""Statistics of one tensor in few passes; the one seam where a fused native pass can be put in.
+"""Statistics of one tensor in few passes.
 
-Three passes over the memory (sum over the batch, dot product, extremes) and one strided sample for the histogram.
-The record never keeps the tensor.
+With the compiled kernel one pass over the memory for moments, extremes, zeros and saturation, else two (dot product,
+extremes); one more for the sum over the batch, and a strided sample for the histogram. The record never keeps the
+tensor.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 
 from fanin.graph import Saturation
 from fanin.signals import BINS, Histogram
+from fanin.trace import _fused
 
 __all__ = ["SAMPLE", "BatchAxis", "Stats", "measure", "measure_sample"]
 
@@ -75,6 +77,9 @@ def measure(
     x = _compact(tensor.detach())
     if x.numel() == 0:
         return Stats(0, math.nan, math.nan, math.nan, 0.0, 0.0, None)
+    fused = _by_kernel(tensor, x, batch, saturation, unit_axis)
+    if fused is not None:
+        return fused
     if x.dtype in (torch.float16, torch.bfloat16):
         x = x.float()
     flat = _flat(x)
@@ -86,6 +91,52 @@ def measure(
     stats = _assemble(tensor.numel(), flat, low, high, total / flat.numel(), square / flat.numel(), saturation)
     dead = None if unit_axis is None else _dead(x, unit_axis, max_abs)
     return replace(stats, sample_correlation=correlation, dead_fraction=dead)
+
+
+def _by_kernel(
+    tensor: torch.Tensor,
+    x: torch.Tensor,
+    batch: BatchAxis | None,
+    saturation: Saturation | None,
+    unit_axis: int | None,
+) -> Stats | None:
+    """One native pass; None where there is no kernel for the tensor or its values need the careful road."""
+    flat = _flat(x)
+    found = _fused.one_pass(flat, saturation)
+    if found is None or found.nonfinite or found.max_abs > _SAFE or 0.0 < found.max_abs < _TINY:
+        return None
+    n = found.count
+    constant = found.min == found.max
+    counts = (n, *[0] * (BINS - 1)) if constant else _fused.bins(flat, found.min, found.max, SAMPLE)
+    stats = Stats(
+        tensor.numel(),
+        found.sum / n,
+        found.sum_of_squares / n,
+        found.max_abs,
+        found.zeros / n,
+        0.0,
+        Histogram(found.min, found.max, counts),
+        found.saturated / n if saturation is not None else None,
+    )
+    if unit_axis is not None:
+        dead = _fused.dead_share(x, unit_axis) if found.zeros else 0.0
+        stats = replace(stats, dead_fraction=_dead(x, unit_axis, found.max_abs) if dead is None else dead)
+    if batch is None or batch.size < 2 or x.shape != tensor.shape or found.sum_of_squares == 0.0:
+        return stats
+    if x.shape[batch.axis] != batch.pre * batch.size * batch.post:
+        return stats
+    together = float(torch.linalg.vector_norm(_over_batch(x, batch))) ** 2
+    correlation = (together - found.sum_of_squares) / (batch.size - 1) / found.sum_of_squares
+    return replace(stats, sample_correlation=correlation)
+
+
+def _over_batch(x: torch.Tensor, batch: BatchAxis) -> torch.Tensor:
+    """The sum over the samples, in float32 at least."""
+    wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else None
+    if batch.whole:
+        return x.sum(batch.axis, dtype=wide)
+    split: torch.Tensor = x.unflatten(batch.axis, (batch.pre, batch.size, batch.post))
+    return split.sum(batch.axis + 1, dtype=wide)
 
 
 def measure_sample(tensor: torch.Tensor, saturation: Saturation | None = None) -> Stats:
@@ -126,12 +177,7 @@ def _moments(x: torch.Tensor, flat: torch.Tensor, batch: BatchAxis | None) -> tu
     square = float(torch.dot(flat, flat))
     if batch is None or batch.size < 2 or x.shape[batch.axis] != batch.pre * batch.size * batch.post:
         return float(flat.sum()), square, None
-    over = x
-    axis = batch.axis
-    if not batch.whole:
-        over = x.unflatten(axis, (batch.pre, batch.size, batch.post))
-        axis += 1
-    column = over.sum(axis)
+    column = _over_batch(x, batch)
     total = float(column.sum())
     if square == 0.0:
         return total, square, None

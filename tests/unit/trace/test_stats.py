@@ -218,3 +218,24 @@ def test_a_forget_bias_on_the_cell_gate_shows() -> None:
         for name in ("gate_i_l0", "gate_f_l0", "gate_g_l0", "gate_o_l0"):
             saturated = signals.at(name).saturated_fraction
             assert saturated > 0.9 if name == place else saturated < 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", [(8, 6, 5, 7), (16, 300), (3, 2)])
+def test_kernel_and_torch_agree(monkeypatch, dtype, shape):
+    """Two roads to each number: the fused pass and torch's reductions, to the precision of float32 sums."""
+    torch.manual_seed(0)
+    x = torch.relu(torch.randn(shape)).to(dtype)
+    x[:, 0] = 0
+    roads = []
+    for kernel in (True, False):
+        if not kernel:
+            monkeypatch.setattr("fanin.trace._fused.one_pass", lambda *_: None)
+        batch = BatchAxis(0, shape[0])
+        roads.append(measure(x, batch, Saturation(-math.inf, 1.5), unit_axis=1))
+    fused, plain = roads
+    for name in ("count", "max_abs", "dead_fraction"):
+        assert getattr(fused, name) == getattr(plain, name)
+    for name in ("mean", "second_moment", "sample_correlation", "zero_fraction", "saturated_fraction"):
+        assert getattr(fused, name) == pytest.approx(getattr(plain, name), rel=1e-4, abs=1e-6), name
+    assert sum(fused.histogram.counts) == sum(plain.histogram.counts)
