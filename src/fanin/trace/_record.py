@@ -33,6 +33,8 @@ class Trace:
         output: what the model returned, detached; not part of the JSON form.
         gradients: canonical parameter name → gradient of the loss, for every parameter that received one; not part
             of the JSON form.
+        sources: place of a node of kind "input" → the tensor behind it: arguments, buffers, constants; not part of the
+            JSON form.
     """
 
     graph: Graph
@@ -44,6 +46,7 @@ class Trace:
     target: Any = field(default=None, repr=False, compare=False)
     output: Any = field(default=None, repr=False, compare=False)
     gradients: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
+    sources: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, without tensors; a loss that is not finite becomes its name, such as "nan"."""

@@ -69,6 +69,7 @@ class Recorder(TorchFunctionMode):
         self.modules = ModuleStack(model)
         self.buffers = {id(buffer): name for name, buffer in model.named_buffers()}
         self.drafts: list[Draft] = []
+        self.given: dict[int, torch.Tensor] = {}
         self.reentrant = False
         self.no_grad_ops = 0
 
@@ -153,6 +154,7 @@ class Recorder(TorchFunctionMode):
             return
         origin = self._add(Spec("argument", "input", ()), tensor, (), (), {"source": "argument"}, batch)
         self.drafts[-1].name = name
+        self.given[self.drafts[-1].id] = tensor.detach()
         self._observe(tensor, origin, self.drafts[-1])
         self.table.set(tensor, origin)
 
@@ -367,6 +369,7 @@ class Recorder(TorchFunctionMode):
                 attrs = {"source": "buffer" if origin.name else "constant"}
                 made = self._add(Spec(attrs["source"], "input", ()), tensor, (), (), dict(attrs), None)
                 self.drafts[-1].name = origin.name
+                self.given[self.drafts[-1].id] = tensor.detach()
                 origin.node, origin.hooked = made.node, True
                 found.append((operand, origin))
         return found

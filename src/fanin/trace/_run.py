@@ -115,6 +115,7 @@ class _Run:
             target=target,
             output=_detached(output),
             gradients={names[id(p)]: g for p, g in zip(trainable, gradients) if g is not None},
+            sources={graph.nodes[i].place: tensor for i, tensor in recorder.given.items()},
         )
 
     def _differentiate_inputs(
