@@ -20,6 +20,7 @@ COMMANDS = (
     "schemes",
     "initializers",
     "gain",
+    "compare",
     "demo",
 )
 """Modules of this package in the order of the help; each has ``add_arguments(parser)`` and ``run(arguments)``, and

@@ -21,8 +21,8 @@ from fanin.compare._rehearse import rehearse
 from fanin.compare._run import Run
 from fanin.compare._start import build, entrants
 from fanin.compare._store import Store
-from fanin.compare._task import Loss, make_task
-from fanin.compare._together import STACK, why_alone
+from fanin.compare._task import Loss, Task, make_task
+from fanin.compare._together import STACK, why_alone, why_slower
 from fanin.compare._train import Probe, budget, count
 from fanin.errors import InputError
 
@@ -52,6 +52,7 @@ def compare(
     n_jobs: int | None = None,
     threads: int = 1,
     store: str | os.PathLike[str] | None = None,
+    resume: bool = True,
     progress: bool | None = None,
 ) -> Race:
     """Race several starts on one task: the same seeds, the same data order, the same budget to tune the learning rate.
@@ -86,7 +87,10 @@ def compare(
         together: train many runs as one stack; None does so where it is possible and pays, True raises where it is not.
         n_jobs: worker processes (joblib); None for one, or what ``joblib.parallel_config`` says; -1 for all cores.
         threads: torch threads of each job; the default of one makes results independent of the number of workers.
-        store: SQLite file in which finished runs are kept and from which they are taken.
+        store: SQLite file in which every finished run is kept, so that an interrupted race goes on from there.
+        resume: False does not take runs from the store, only keeps them there. A run is found again by a hash of all
+            that determines it: the start's values and what the model makes of them, data, loss, optimizer, learning
+            rate, seed, budget and versions.
         progress: show a bar; by default where standard error is a terminal.
 
     Returns:
@@ -103,7 +107,8 @@ def compare(
     Example:
         >>> from fanin.data import load
         >>> race = compare(lambda: nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10)),
-        ...                load("digits").flat().take(256, 100), ["torch", "glorot"], seeds=2, lrs=[0.03, 0.3], epochs=2)
+        ...                load("digits").flat().take(256, 100), ["torch", "glorot"],
+        ...                seeds=2, lrs=[0.03, 0.3], epochs=2)
         >>> race.seeds, sorted(race.best_lr)
         ((0, 1), ['glorot', 'torch'])
         >>> [len(race.curves(name)) for name in race.schemes]
@@ -126,9 +131,7 @@ def compare(
     wanted = _target(target_loss, target_accuracy)
     digests = rehearse(setup, names)
     notes = [] if len(task.data.test_x) else ["no test part: schemes are compared by training loss"]
-    alone = why_alone(build(make_model, names[0]), task) if together is not False else "asked for (together=False)"
-    if alone and together:
-        raise InputError(f"together=True: the runs cannot be trained as one stack: {alone}.")
+    alone = _why_alone(build(make_model, names[0]), task, optimizer, together)
     if alone and together is None:
         notes.append(f"trained one after another: {alone}")
     setup = replace(setup, together=not alone)
@@ -139,7 +142,7 @@ def compare(
         fresh = [todo for todo in todos if todo not in done]
         jobs = groups(fresh, STACK if setup.together else 1) if fresh else []
         keys = identities(setup, digests, fresh) if keep else {}
-        done.update(work(setup, jobs, n_jobs=n_jobs, store=keep, keys=keys))
+        done.update(work(setup, jobs, n_jobs=n_jobs, store=keep, keys=keys, resume=resume))
         return [done[todo] for todo in todos]
 
     tuned = names[: count(tuning_seeds, "tuning_seeds")]
@@ -188,6 +191,16 @@ def run(
         [(0.01, 7, 4, [0, 4]), (0.1, 7, 4, [0, 4])]
     """
     return compare(make_model, data, schemes, lrs=lrs, halving=False, **options)
+
+
+def _why_alone(model: nn.Module, task: Task, optimizer: str | MakeOptimizer, together: bool | None) -> str | None:
+    """Why runs are trained one after another, or None where they are trained as a stack."""
+    if together is False:
+        return "asked for (together=False)"
+    alone = why_alone(model, task, optimizer)
+    if alone and together:
+        raise InputError(f"together=True: the runs cannot be trained as one stack: {alone}.")
+    return alone or (None if together else why_slower(model, task))
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from statistics import median
@@ -40,7 +41,7 @@ def rungs(candidates: int, steps: int) -> list[tuple[int, int]]:
         (max(last, math.ceil(candidates / 2)), max(1, steps // 2)),
         (last, steps),
     ]
-    return [rung for rung, after in zip(plan, plan[1:]) if rung[0] > after[0] and rung[1] < after[1]] + [plan[-1]]
+    return [rung for rung, after in itertools.pairwise(plan) if rung[0] > after[0] and rung[1] < after[1]] + [plan[-1]]
 
 
 def best(runs: Sequence[Run], keep: int) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ def groups(todos: Sequence[Todo], largest: int) -> list[list[Todo]]:
     ordered = sorted(todos)
     count = -(-len(ordered) // largest)
     bounds = [len(ordered) * part // count for part in range(count + 1)]
-    return [ordered[low:high] for low, high in zip(bounds, bounds[1:])]
+    return [ordered[low:high] for low, high in itertools.pairwise(bounds)]
 
 
 def work(
@@ -142,17 +143,18 @@ def work(
     n_jobs: int | None,
     store: Store | None,
     keys: Mapping[Todo, str],
+    resume: bool = True,
 ) -> dict[Todo, Run]:
     """Do the jobs, those that the store does not hold; each job is stored as soon as it ends.
 
     A job of which a part is stored runs as a whole, so that a resumed race has the numbers of one that ran through.
     """
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed  # type: ignore[import-untyped]
 
     done: dict[Todo, Run] = {}
     missing = []
     for todos in jobs:
-        stored = {todo: store.get(keys[todo]) for todo in todos} if store else {}
+        stored = {todo: store.get(keys[todo]) for todo in todos} if store and resume else {}
         if stored and all(stored.values()):
             done |= {todo: run for todo, run in stored.items() if run is not None}
             _progress.advance(sum(todo.steps for todo in todos))

@@ -19,8 +19,8 @@ State = list[torch.Tensor]
 
 
 def _half_decades(low: int, high: int) -> tuple[float, ...]:
-    """10^low, 3·10^low, 10^(low+1), …, 10^high."""
-    return tuple(float(f"{digit}e{power}") for power in range(low, high) for digit in (1, 3)) + (float(f"1e{high}"),)
+    """10^low, 3·10^low, 10^(low+1), …, 3·10^high."""
+    return tuple(float(f"{digit}e{power}") for power in range(low, high + 1) for digit in (1, 3))
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Row:
         diverged: runs that diverged at this learning rate.
         runs: number of seeds.
         diverged_in_tuning: runs that diverged at any learning rate, of ``tuned``.
-        tuned: all runs of the scheme, tuning included.
+        tuned: all runs of the scheme, at every learning rate.
         at_edge: "" or "lowest" or "highest": the best rate is the end of the grid, so a better one may lie outside.
     """
 
@@ -95,6 +95,8 @@ class Race:
 
     Example:
         >>> from torch import nn
+        >>> from fanin.compare import compare
+        >>> from fanin.data import load
         >>> race = compare(lambda: nn.Linear(64, 10), load("digits").flat().take(256, 100), ["torch", "he"],
         ...                seeds=2, lrs=[0.1], epochs=1)
         >>> [row.scheme for row in race.summary()]
@@ -236,8 +238,8 @@ class Race:
     def show(self, *, width: int | None = None) -> None:
         """Print the verdict, a table and the training curves."""
         # Drawing lies above this layer; it is looked up when asked for, so that records load without it.
-        report: Any = importlib.import_module("fanin.report")
-        report.show_race(self, report.Screen(width=width))
+        drawing: Any = importlib.import_module("fanin.report._race")
+        drawing.show_race(self, width=width)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; strict JSON (no NaN)."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["digest_of", "rehearse"]
 
 _BATCH = 32
-"""Samples of the trial update."""
+"""Samples of the trial at most."""
 
 
 def rehearse(setup: Setup, seeds: Sequence[int]) -> dict[tuple[str, int], str]:
@@ -108,7 +108,7 @@ def _values(model: nn.Module) -> str:
 
 
 def _trial(setup: Setup, model: nn.Module, seed: int, start: str) -> str:
-    """Digest of the start, its first loss and gradients: two factories with the same weights and other functions differ.
+    """Digest of the start, its first loss and gradients: factories of the same weights and other functions differ.
 
     Raises:
         TraceError: if the model or the loss raises.
@@ -116,7 +116,9 @@ def _trial(setup: Setup, model: nn.Module, seed: int, start: str) -> str:
     """
     task = setup.task
     device = next(model.parameters()).device
-    x, y = tensors(task.data.train_x[:_BATCH], device), tensors(task.data.train_y[:_BATCH], device)
+    # The last batch of an epoch is the one that may be too small for the model (one sample under BatchNorm).
+    size = min(_BATCH, len(task.data.train_x) % task.batch_size or task.batch_size)
+    x, y = tensors(task.data.train_x[:size], device), tensors(task.data.train_y[:size], device)
     with seeded(seed), modes_kept(model):
         model.train()
         try:

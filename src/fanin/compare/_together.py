@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call, vmap
@@ -14,11 +17,11 @@ from torch.func import functional_call, vmap
 from fanin.compare._curve import Curve
 from fanin.compare._optimizers import OPTIMIZERS, MakeOptimizer
 from fanin.compare._quiet import modes_kept, seeded
-from fanin.compare._stacked_ops import Shortcuts
-from fanin.compare._task import Task, batches, scores_of, tensors
+from fanin.compare._stacked_ops import layered, stacked_cross_entropy, stacked_squared_error
+from fanin.compare._task import Task, batches, cross_entropy, mean_squared_error, scores_of, tensors
 from fanin.compare._train import Probe, Sampled, curve_of
 
-__all__ = ["STACK", "train_together", "why_alone"]
+__all__ = ["STACK", "train_together", "why_alone", "why_slower"]
 
 STACK = 32
 """Runs in one stack. From about 20 on, a step costs in proportion to their number (benchmarks/many_runs.py)."""
@@ -30,7 +33,9 @@ _TEST_VALUES = 1 << 22
 _TRIAL = 16
 """Samples of the trial step."""
 
-_CONVOLUTIONS = (nn.modules.conv._ConvNd,)
+_PAYS = 1_000_000
+"""Floating-point operations of one sample's forward pass up to which a stack is faster on a CPU: measured on 20 runs,
+batches of 32: 3× at 0.1 M, 1.2× at 0.6 M (perceptrons and convolutions alike), 0.8× at 5 M."""
 
 
 class _Stack:
@@ -38,9 +43,10 @@ class _Stack:
 
     Args:
         models: one per run; their values are copied.
+        task: what they are trained on.
     """
 
-    def __init__(self, models: Sequence[nn.Module]) -> None:
+    def __init__(self, models: Sequence[nn.Module], task: Task) -> None:
         self.runs = len(models)
         self.base = copy.deepcopy(models[0])
         own = [dict(model.named_parameters()) for model in models]
@@ -57,15 +63,23 @@ class _Stack:
             if name not in self.trainable
         }
         self.device = next(iter(self.trainable.values())).device
+        self.forward = layered(self.base)
+        self.ignored = task.classes and any(y.size and y.min() < 0 for y in (task.data.train_y, task.data.test_y))
 
     def call(self, judge: Callable[[Any, torch.Tensor], Any], x: torch.Tensor, y: torch.Tensor) -> Any:
-        """``judge(output, y)`` of every run, with a leading axis of runs; x and y have one too where they differ."""
+        """``judge(output, y)`` of every run; x, y and what is returned have a leading axis of runs."""
+        if self.forward is not None:
+            output = self.forward({**self.fixed, **self.trainable}, x)
+            if judge is cross_entropy and output.ndim == 3 and y.ndim == 2 and not self.ignored:
+                return stacked_cross_entropy(output, y)
+            if judge is mean_squared_error and output.shape == y.shape:
+                return stacked_squared_error(output, y)
+            return vmap(judge, randomness="error")(output, y)
 
-        def one(weights: dict[str, torch.Tensor], fixed: dict[str, torch.Tensor], xs: Any, ys: Any) -> Any:
-            return judge(functional_call(self.base, (weights, fixed), (xs,)), ys)
+        def one(trainable: dict[str, torch.Tensor], fixed: dict[str, torch.Tensor], xs: Any, ys: Any) -> Any:
+            return judge(functional_call(self.base, (trainable, fixed), (xs,)), ys)
 
-        with Shortcuts():
-            return vmap(one, in_dims=(0, 0, 0, 0), randomness="error")(self.trainable, self.fixed, x, y)
+        return vmap(one, randomness="error")(self.trainable, self.fixed, x, y)
 
     def grads(self, losses: torch.Tensor) -> list[torch.Tensor]:
         """Gradient of each run's loss; they do not mix, since each depends on its own weights alone."""
@@ -75,8 +89,9 @@ class _Stack:
     def model(self, run: int) -> nn.Module:
         """The model of one run, for looking at: the same module each time, with that run's values."""
         with torch.no_grad():
-            for name, tensor in (*self.base.named_parameters(), *self.base.named_buffers()):
-                tensor.copy_((self.trainable if name in self.trainable else self.fixed)[name][run])
+            stacked = {**self.fixed, **self.trainable}
+            for name, tensor in chain[tuple[str, torch.Tensor]](self.base.named_parameters(), self.base.named_buffers()):
+                tensor.copy_(stacked[name][run])
         return self.base
 
 
@@ -102,8 +117,8 @@ class _Descent:
     def step(self, grads: list[torch.Tensor]) -> None:
         self.t += 1
         for run, (slices, optimizer) in enumerate(self.own):
-            for value, grad in zip(slices, grads):
-                value.grad = grad[run]
+            for part, grad in zip(slices, grads):
+                part.grad = grad[run]
             optimizer.step()
         if not self.own:
             for value, grad, lr, state in zip(self.values, grads, self.lr, self.state):
@@ -127,7 +142,7 @@ def train_together(
 
     The numbers are those of :func:`train_alone` up to rounding. ``tick(runs)`` is called after each update.
     """
-    stack = _Stack(models)
+    stack = _Stack(models, task)
     descent = _Descent(stack, optimizer, rates)
     data = task.data
     x, y, test_x, test_y = (tensors(p, stack.device) for p in (data.train_x, data.train_y, data.test_x, data.test_y))
@@ -200,15 +215,34 @@ def _tested(stack: _Stack, x: torch.Tensor, y: torch.Tensor, task: Task) -> list
     return list(zip((summed / len(x)).tolist(), shares if scored == {True} else [None] * stack.runs))
 
 
-def why_alone(model: nn.Module, task: Task, *, optimizer: str | MakeOptimizer = "sgd") -> str | None:
+def why_slower(model: nn.Module, task: Task) -> str | None:
+    """Why a stack of such models would not pay, or None where it does."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    device = next(model.parameters()).device
+    if device.type != "cpu":
+        return None
+    x = tensors(task.data.train_x[:_TRIAL], device)
+    with seeded(0), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        copy.deepcopy(model)(x)
+    each = counter.get_total_flops() / len(x)
+    if each <= _PAYS:
+        return None
+    return f"{each / 1e6:.1f} million operations per sample fill a core already; a stack pays below {_PAYS // 10**6}"
+
+
+def _random_states() -> tuple[bytes, object, bytes]:
+    """States of the global generators that a forward pass may draw from."""
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), np.random.get_state()[1].tobytes()  # type: ignore[index]
+
+
+def why_alone(model: nn.Module, task: Task, optimizer: str | MakeOptimizer = "sgd") -> str | None:
     """Why models of this kind cannot be trained as one stack, or None where they can.
 
     Tried on a copy: what training changes besides the parameters, whether it draws random numbers, and whether two
     stacked models give the losses and gradients that each gives alone.
     """
     model = copy.deepcopy(model)
-    if any(isinstance(module, _CONVOLUTIONS) for module in model.modules()):
-        return "convolutions run no faster in a stack"
     if len({(p.dtype, p.device) for p in model.parameters()}) > 1:
         return "its parameters have several dtypes or devices"
     device = next(model.parameters()).device
@@ -216,19 +250,20 @@ def why_alone(model: nn.Module, task: Task, *, optimizer: str | MakeOptimizer = 
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with seeded(0):
         model.train()
-        random = torch.get_rng_state()
+        before = _random_states()
         loss = task.loss(model(x), y)
-        if not torch.equal(random, torch.get_rng_state()):
+        if before != _random_states():
             return "it draws random numbers in training (dropout)"
         changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, buffers[name])]
         if changed:
             return f"training changes its buffers ({', '.join(changed[:3])}{', …' if len(changed) > 3 else ''})"
         loss.backward()
         try:
-            stack = _Stack([model, model])
+            stack = _Stack([model, model], task)
             stack.base.train()
             losses = stack.call(task.loss, x.expand(2, *x.shape), y.expand(2, *y.shape))
             grads = stack.grads(losses)
+            _Descent(stack, optimizer, [1e-3, 1e-3]).step([torch.zeros_like(grad) for grad in grads])
             _tested(stack, x, y, task)
         except Exception as error:
             return (
