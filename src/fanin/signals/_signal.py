@@ -50,6 +50,8 @@ class Signal:
             0 for one-hot (None where the place is no attention).
         histogram: 64 equal bins between smallest and largest finite value.
         exact: False where a prediction used Monte Carlo for an unknown op, or an estimate.
+        from_inputs: second moment that theory expects here of the inputs that the op really had (None where that is
+            not known): parts from the measured one at the op where something unforeseen happens, and only there.
     """
 
     place: str
@@ -68,6 +70,7 @@ class Signal:
     histogram: Histogram | None = None
     exact: bool = True
     entropy: float | None = None
+    from_inputs: float | None = None
 
     @property
     def rms(self) -> float:

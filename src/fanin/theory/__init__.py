@@ -21,6 +21,9 @@ from fanin.theory._mean_field import chi_par as chi_par
 from fanin.theory._mean_field import chi_perp as chi_perp
 from fanin.theory._mean_field import correlation_map as correlation_map
 from fanin.theory._mean_field import length_map as length_map
+from fanin.theory._model import model_moments as model_moments
+from fanin.theory._model import predict as predict
+from fanin.theory._model import predict_trace as predict_trace
 from fanin.theory._moments import GainKind as GainKind
 from fanin.theory._moments import Moments as Moments
 from fanin.theory._moments import gain as gain
@@ -63,9 +66,12 @@ __all__ = [
     "gain",
     "jacobian_spectrum",
     "length_map",
+    "model_moments",
     "moments",
     "phase_diagram",
+    "predict",
     "predict_graph",
+    "predict_trace",
     "recommend",
     "simulate_jacobian",
     "weight_moments",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fanin.theory.propagation import Flow
-from fanin.theory.propagation._flow import relations
+from fanin.theory.propagation._flow import CROSS, FAR, SAMPLE, relations
 
-__all__ = ["array_flow"]
+__all__ = ["array_flow", "constant_flow"]
 
 
 def array_flow(values: Any, batch_axis: int | None = 0) -> Flow:
@@ -47,6 +48,21 @@ def array_flow(values: Any, batch_axis: int | None = 0) -> Flow:
         along = x if unit != x.ndim - 1 else np.moveaxis(x, -1, 1)
         near = float((along[..., 1:] * along[..., :-1]).mean()) if along.shape[-1] > 1 else far
     return Flow(mean, second, relations(sample, near, far, cross / count if count else far), unit=unit)
+
+
+def constant_flow(values: Any) -> Flow:
+    """The flow of values that are the same for every sample, such as a table of positions or a mask.
+
+    Args:
+        values: array or anything NumPy converts; infinities, which mask, count as 0.
+    """
+    x = np.asarray(values)
+    x = np.where(np.isfinite(x), x, 0.0).astype(np.float64)
+    added = x.ndim == 0 or x.shape[0] != 1 or x.ndim == 1
+    flow = array_flow(x[None] if added else x)
+    kernel = flow.kernel.copy()
+    kernel[SAMPLE], kernel[CROSS] = flow.second, flow.kernel[FAR]
+    return replace(flow, kernel=kernel, unit=max(0, flow.unit - 1) if added else flow.unit)
 
 
 def _pairs(total: Any, squares: Any, n: int) -> float:

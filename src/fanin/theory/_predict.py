@@ -12,7 +12,8 @@ import numpy as np
 from fanin.errors import InputError
 from fanin.graph import Graph, Node
 from fanin.signals import Signal, Signals
-from fanin.theory._input_flow import array_flow
+from fanin.theory._anchor import anchored
+from fanin.theory._input_flow import array_flow, constant_flow
 from fanin.theory.propagation import REGISTRY, Call, Flow, Grad, WeightMoments
 from fanin.theory.propagation._flow import alike, relations
 from fanin.theory.propagation.recurrent import GATES, Recurrent
@@ -34,8 +35,9 @@ def predict_graph(
     weights: WeightMoments,
     input_moments: InputMoments | None = None,
     *,
-    loss: Loss = "cotangent",
+    loss: Loss | Mapping[str, float] = "cotangent",
     target_second_moment: float = 1.0,
+    measured: Signals | None = None,
 ) -> Signals:
     """Mean, second moment and gradient second moment at every place of a graph, averaged over random weights.
 
@@ -49,8 +51,11 @@ def predict_graph(
         input_moments: place of an input node → its Signal, (mean, second moment) or array; inputs that are not listed
             are taken as independent N(0, 1) entries, and all that follows is marked ``exact=False``.
         loss: what the gradient starts from: "cotangent" (a random direction of unit length over all outputs),
-            "cross_entropy" or "mse", each averaged over the batch.
+            "cross_entropy" or "mse", each averaged over the batch; or, for a loss of your own, place of an output →
+            E g² there.
         target_second_moment: E t² of the target, for "mse".
+        measured: what a run gave at the same places; each op is then also predicted from the inputs that it really
+            had, as ``Signal.from_inputs``.
 
     Returns:
         Predicted signals at the places of the graph: forward in execution order, then backward from the output.
@@ -69,34 +74,51 @@ def predict_graph(
 
     Source: He et al., 2015; Poole et al., 2016; Yang & Schoenholz, 2017 (residual); per op in ``propagation``.
     """
-    flows: list[Flow] = []
-    calls: list[Call | None] = []
     given = input_moments or {}
-    for node in graph.nodes:
-        if node.kind == "input":
-            flows.append(_input_flow(node, given))
-            calls.append(None)
-            continue
-        call = Call(graph, node, tuple(flows[i] for i in node.inputs), weights, slots)
-        inside = _inside_recurrence(graph, node, calls)
-        if inside is not None:
-            flows.append(inside)
-            calls.append(None)
-            continue
-        if not node.inputs:
-            flows.append(_of_parameters(call))
-            calls.append(None)
-            continue
-        flows.append(_finite(REGISTRY[node.kind if node.kind in REGISTRY else "other"].forward(call)))
-        calls.append(call)
+    flows, calls, _ = _forward(graph, slots, weights, given)
+    expected: dict[int, float] = {}
+    if measured is not None:
+        expected = _forward(graph, slots, weights, given, measured)[2]
     grads = _gradients(graph, flows, calls, _start(graph, flows, loss, target_second_moment))
-    forward = [_signal(node, flow) for node, flow in zip(graph.nodes, flows) if _is_float(node)]
+    forward = [_signal(node, flow, expected.get(node.id)) for node, flow in zip(graph.nodes, flows) if _is_float(node)]
     backward = [
         Signal(node.place, node.id, "backward", "predicted", 0, 0.0, grad.second, exact=flows[node.id].exact)
         for node, grad in reversed(list(zip(graph.nodes, grads)))
         if grad is not None and _is_float(node)
     ]
     return Signals([*forward, *backward])
+
+
+def _forward(
+    graph: Graph, slots: Slots, weights: WeightMoments, given: InputMoments, measured: Signals | None = None
+) -> tuple[list[Flow], list[Call | None], dict[int, float]]:
+    """Flow and call of each node; with measurements each op starts from them, and its own outcome is returned."""
+    flows: list[Flow] = []
+    calls: list[Call | None] = []
+    expected: dict[int, float] = {}
+    for node in graph.nodes:
+        flow, call = _node_flow(
+            node, Call(graph, node, tuple(flows[i] for i in node.inputs), weights, slots), given, calls
+        )
+        if measured is not None:
+            if call is not None and flow.exact and _is_float(node):
+                expected[node.id] = flow.second
+            flow = anchored(flow, measured.at(node.place))
+        flows.append(flow)
+        calls.append(call)
+    return flows, calls, expected
+
+
+def _node_flow(node: Node, call: Call, given: InputMoments, calls: list[Call | None]) -> tuple[Flow, Call | None]:
+    """The flow of one node, and its call where gradients pass through it."""
+    if node.kind == "input":
+        return _input_flow(node, given), None
+    inside = _inside_recurrence(call.graph, node, calls)
+    if inside is not None:
+        return inside, None
+    if not node.inputs:
+        return _of_parameters(call), None
+    return _finite(REGISTRY[node.kind if node.kind in REGISTRY else "other"].forward(call)), call
 
 
 def _of_parameters(call: Call) -> Flow:
@@ -168,11 +190,13 @@ def _input_flow(node: Node, given: InputMoments) -> Flow:
         if second < mean**2 * (1 - 1e-9):
             raise InputError.of(f"input_moments[{node.place!r}]", value, "(mean, second moment >= mean²)")
         return Flow(mean, second, alike(mean**2), unit=unit)
-    return array_flow(value, node.batch_axis)
+    return constant_flow(value) if made_inside else array_flow(value, node.batch_axis)
 
 
-def _start(graph: Graph, flows: list[Flow], loss: Loss, target: float) -> dict[int, Grad]:
+def _start(graph: Graph, flows: list[Flow], loss: Loss | Mapping[str, float], target: float) -> dict[int, Grad]:
     """The gradient of the loss at each output."""
+    if isinstance(loss, Mapping):
+        return {node.id: Grad(loss[node.place]) for node in graph.nodes if node.place in loss}
     outputs = [i for i in graph.outputs if _is_float(graph.nodes[i])]
     count = sum(math.prod(graph.nodes[i].shape) for i in outputs)
     if loss == "cotangent":
@@ -211,7 +235,7 @@ def _gradients(graph: Graph, flows: list[Flow], calls: list[Call | None], start:
     return grads
 
 
-def _signal(node: Node, flow: Flow) -> Signal:
+def _signal(node: Node, flow: Flow, expected: float | None) -> Signal:
     r = float(flow.kernel[0]) / flow.second if flow.second > 0 and math.isfinite(flow.second) else None
     return Signal(
         node.place,
@@ -223,4 +247,5 @@ def _signal(node: Node, flow: Flow) -> Signal:
         flow.second,
         sample_correlation=None if node.batch_axis is None else r,
         exact=flow.exact,
+        from_inputs=expected,
     )

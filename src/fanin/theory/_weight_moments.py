@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fanin import native
 from fanin.initializers import Blocks
 from fanin.keys import Key
 from fanin.recipe import Recipe
@@ -55,25 +57,59 @@ def array_moments(arrays: Mapping[str, Any], slots: Slots) -> dict[str, tuple[fl
     """The same for weights that exist: moments of each array, and of the parts that its slot names.
 
     Args:
-        arrays: parameter name → NumPy array (or anything NumPy converts).
+        arrays: parameter name → tensor, NumPy array, or anything NumPy converts. Tensors are read where they are, in
+            one pass; those that hold no values (meta, lazy) are left out.
         slots: places of the parameters.
 
     Returns:
-        Parameter name, and "name#part" → (mean, second moment).
+        Parameter name, and "name#part" → (mean, second moment) over the finite values.
     """
     result = {}
     for name, values in arrays.items():
-        x = np.asarray(values, dtype=np.float64)
-        result[name] = (float(x.mean()), float(np.square(x).mean())) if x.size else (0.0, 0.0)
+        if not _has_values(values):
+            continue
+        result[name] = moments_of(values)
         if name in slots and slots[name].parts:
-            result |= _part_moments(name, slots[name].parts, x)
+            result |= _part_moments(name, slots[name].parts, values)
     return result
+
+
+def moments_of(values: Any) -> tuple[float, float]:
+    """(mean, second moment) of an array or tensor over its finite values; (0, 0) of an empty one."""
+    if not hasattr(values, "detach"):
+        x = np.asarray(values, dtype=np.float64)
+        return (float(x.mean()), float(np.square(x).mean())) if x.size else (0.0, 0.0)
+    x = values.detach()
+    dtype = str(x.dtype).removeprefix("torch.")
+    if x.device.type == "cpu" and x.is_contiguous() and dtype in _NATIVE and native.available():
+        found = native.stats(x.data_ptr(), x.numel(), dtype)
+        finite = max(1, found.count - found.nonfinite)
+        return found.sum / finite, found.sum_of_squares / finite
+    # In pieces: double precision without a second copy of the whole tensor.
+    total, square, count = 0.0, 0.0, 0
+    for piece in x.reshape(-1).split(_PIECE):
+        wide = piece.abs().double() if piece.is_complex() else piece.double()
+        wide = wide[wide.isfinite()]
+        total, square, count = total + float(wide.sum()), square + float(wide.square().sum()), count + wide.numel()
+    return total / max(1, count), square / max(1, count)
+
+
+_NATIVE = ("float32", "float64", "float16", "bfloat16")
+
+_PIECE = 1 << 22
+"""Values widened at a time: 32 MB."""
+
+
+def _has_values(values: Any) -> bool:
+    lazy = type(values).__name__.startswith("Uninitialized")
+    return not (lazy or getattr(values, "is_meta", False) or getattr(values, "is_sparse", False))
 
 
 def _part_moments(name: str, parts: Iterable[Part], values: Any) -> dict[str, tuple[float, float]]:
     result = {}
     for part in parts:
-        x = np.asarray(values, dtype=np.float64).take(range(part.start, part.stop), axis=part.axis)
-        if x.size:
-            result[f"{name}#{part.name}"] = (float(x.mean()), float(np.square(x).mean()))
+        whole = values if hasattr(values, "detach") else np.asarray(values, dtype=np.float64)
+        block = whole[(slice(None),) * part.axis + (slice(part.start, part.stop),)]
+        if math.prod(block.shape):
+            result[f"{name}#{part.name}"] = moments_of(block)
     return result

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +43,17 @@ class _Layer:
     weight_ih: Array
     bias_mean: Array
     bias_var: Array
+
+    def key(self) -> tuple[Any, ...]:
+        """The same numbers in a form that can be looked up; ``_Layer.of`` inverts it."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return tuple(tuple(value.tolist()) if isinstance(value, np.ndarray) else value for value in values)
+
+    @classmethod
+    def of(cls, key: tuple[Any, ...]) -> _Layer:
+        """From the form that can be looked up."""
+        values: list[Any] = [np.array(value) if isinstance(value, tuple) else value for value in key]
+        return cls(*values)
 
 
 GATES = {"lstm": "ifgo", "gru": "rzn", "rnn": "h"}
@@ -120,10 +133,8 @@ class Recurrent(Propagator):
             sum((bias[:, 0] for bias in biases), start=np.zeros(len(letters))),
             sum((np.maximum(bias[:, 1] - bias[:, 0] ** 2, 0) for bias in biases), start=np.zeros(len(letters))),
         )
-        random = call.random()
-        bias = law.bias_mean + np.sqrt(law.bias_var) * random.standard_normal((UNITS, law.gates))
-        made = _forward(law, steps, call.node.op, bias, random)
-        h, twin = made["h"], _forward(law, steps, call.node.op, bias, random)["h"]  # another sample, the same units
+        made, twin = _drawn(law.key(), steps, call.node.op, call.node.id)
+        h = made["h"]
         later = h[:, -1] if steps == STEPS else h
         far = float((h[:, 0] * h[:, -1]).mean()) if steps > 1 else float((h**2).mean())
         common = float((h * twin).mean())
@@ -147,6 +158,15 @@ def _moments(call: Call, use: ParamUse | None, gate: str) -> tuple[float, float]
     if use is not None and f"{use.name}#{gate}" in call.weights:
         return call.weights[f"{use.name}#{gate}"]
     return call.moments(use)
+
+
+@lru_cache(maxsize=16)
+def _drawn(key: tuple[Any, ...], steps: int, op: str, seed: int) -> tuple[dict[str, Array], Array]:
+    """Units through time, and h of the same units for another sample; gates and last states ask for the same draw."""
+    law, random = _Layer.of(key), np.random.default_rng(seed)
+    bias = law.bias_mean + np.sqrt(law.bias_var) * random.standard_normal((UNITS, law.gates))
+    made = _forward(law, steps, op, bias, random)
+    return made, _forward(law, steps, op, bias, random)["h"]
 
 
 def _sigmoid(x: Array) -> Array:
