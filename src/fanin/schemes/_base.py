@@ -9,10 +9,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fanin._registry import Registry
+from fanin.errors import PlanError
 from fanin.initializers import Blocks, Constant, Initializer, Normal, Ones, Zeros
 from fanin.theory.activations import of_op
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from fanin.graph import Graph
     from fanin.slots import Slot, Slots
     from fanin.theory.activations import Activation, Gated
@@ -49,12 +52,18 @@ class Context:
         slots: all slots of the model.
         graph: the traced run, or None.
         target: targets of the batch, or None.
+        model: the model itself, for schemes that run it, or None.
+        inputs: the batch, for schemes that run the model, or None.
+        seed: seed that the weights will be written with; only schemes that draw weights to measure them read it.
         memo: results that a scheme wants to compute once for the model.
     """
 
     slots: Slots
     graph: Graph | None = None
     target: Any = None
+    model: nn.Module | None = field(default=None, compare=False)
+    inputs: Any = field(default=None, compare=False)
+    seed: int = 0
     memo: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @cached_property
@@ -81,11 +90,38 @@ class Scheme(ABC):
         name: as in ``fanin.plan(scheme=name)``.
         title: one sentence.
         source: authors and year.
+        needs: what it cannot plan without: "graph" (inputs, so that the model can be traced), "batch" (inputs that
+            are like the training data, on which it is measured), "targets".
+        looks_for: what in a model it is made for, in words; "" for any model.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     source: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()
+    looks_for: ClassVar[str] = ""
+
+    @classmethod
+    def example(cls) -> tuple[nn.Module, Any, Any] | None:
+        """A small model with inputs and targets that the scheme fits; None where it fits any. The tests walk them."""
+        return None
+
+    def fit(self, context: Context) -> None:
+        """Raise where the scheme does not fit the model; called before anything is planned.
+
+        Raises:
+            PlanError: saying what was looked for.
+        """
+        has = {"graph": context.graph, "batch": context.inputs, "targets": context.target}
+        for need in self.needs:
+            if has[need] is None:
+                what = f"looks for {self.looks_for} in the traced graph" if need == "graph" else f"needs {need}"
+                how = {"graph": "inputs", "batch": "inputs like the training data", "targets": "targets"}[need]
+                raise PlanError(f"scheme {self.name!r} {what}; pass {how}.")
+
+    def missing(self, found: str) -> PlanError:
+        """The error of a model that lacks what the scheme looks for."""
+        return PlanError(f"scheme {self.name!r} looked for {self.looks_for}; found {found}.")
 
     @abstractmethod
     def weight(self, slot: Slot, context: Context) -> Choice | Keep | None:

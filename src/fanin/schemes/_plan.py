@@ -18,6 +18,8 @@ from fanin.schemes._base import REGISTRY, Choice, Context, Keep, Scheme
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from torch import nn
+
     from fanin.graph import Graph
     from fanin.slots import Slot, Slots
 
@@ -42,6 +44,9 @@ def plan(
     graph: Graph | None = None,
     *,
     target: Any = None,
+    model: nn.Module | None = None,
+    inputs: Any = None,
+    seed: int = 0,
     overrides: Mapping[str, Override] | None = None,
     keep: Sequence[str] = (),
     only: Sequence[str] | str | None = None,
@@ -54,6 +59,9 @@ def plan(
         slots: the places, from ``fanin.slots.find``.
         graph: the traced run, or None; schemes that look at the surroundings do without it what they can.
         target: targets of the batch, for schemes that use them.
+        model: the model, for schemes that run it (such as "lsuv").
+        inputs: the batch, for the same.
+        seed: seed that the recipe will be written with; only schemes that measure drawn weights depend on it.
         overrides: parameter name or pattern ("blocks.*.proj.weight") → Initializer, or (Initializer, Fans) for a
             parameter whose use is not known.
         keep: names or patterns of parameters to leave as they are.
@@ -66,7 +74,8 @@ def plan(
     Raises:
         UnknownNameError: if the scheme is not registered.
         InputError: if an option is unknown or a name or pattern matches no parameter.
-        PlanError: if a parameter is covered by no rule; the text names it and three ways to go on.
+        PlanError: if a parameter is covered by no rule (the text names it and three ways to go on), or the scheme does
+            not fit the model (the text says what it looked for).
 
     Example:
         >>> from torch import nn
@@ -77,7 +86,8 @@ def plan(
     """
     scheme = _scheme(name, options)
     asked = _Asked(slots, overrides or {}, keep, only)
-    context = Context(slots, graph, target)
+    context = Context(slots, graph, target, model, inputs, seed)
+    scheme.fit(context)
     lines, kept, uncovered = _decide(scheme, asked, context)
     asked.finish()
     if uncovered:

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fanin.graph import Graph, Node, ResidualAdd
+    from fanin.schemes._base import Context
     from fanin.slots import Slot, Slots
 
-__all__ = ["Stream", "Surroundings"]
+__all__ = ["Stream", "Surroundings", "surroundings"]
 
 _MAPS = ("linear", "embedding", "recurrent")
 _MIXING = ("matmul", "attention")
@@ -117,16 +118,26 @@ class Surroundings:
         return residual_adds(self.graph) if self.graph is not None else ()
 
     @cached_property
-    def _streams(self) -> Mapping[str, Stream]:
-        """Slot that ends a branch → its stream: sums that follow each other with no weight layer on the skip path."""
-        assert self.graph is not None
-        chain: dict[int, int] = {}  # add → first add of its chain
-        reset: dict[int, bool] = {}  # whether a norm lies on the skip path since the sum before
+    def chains(self) -> tuple[dict[int, int], dict[int, bool]]:
+        """Residual add → the first add of its stream, and → whether a norm lies on the skip path since then.
+
+        A stream is a chain of sums that follow each other with no weight layer on the skip path.
+        """
+        chain: dict[int, int] = {}
+        reset: dict[int, bool] = {}
         adds = {residual.add.id: residual for residual in self._adds}
         for residual in self._adds:
             before, normalized = self._previous(residual, adds)
             chain[residual.add.id] = chain[before] if before is not None else residual.add.id
             reset[residual.add.id] = normalized or (before is not None and reset[before])
+        return chain, reset
+
+    @cached_property
+    def _streams(self) -> Mapping[str, Stream]:
+        """Slot that ends a branch → its stream."""
+        assert self.graph is not None
+        chain, reset = self.chains
+        adds = {residual.add.id: residual for residual in self._adds}
         found: dict[str, Stream] = {}
         for residual in self._adds:
             first = chain[residual.add.id]
@@ -254,3 +265,10 @@ class Surroundings:
             reached = max((count[r.id] for r in open_), default=0)
             count[node.id] = reached + (1 if node.kind == "linear" and self._chained(node) else 0)
         return count
+
+
+def surroundings(context: Context) -> Surroundings:
+    """The surroundings of a context's slots, worked out once."""
+    if "surroundings" not in context.memo:
+        context.memo["surroundings"] = Surroundings(context.slots, context.graph)
+    return context.memo["surroundings"]  # type: ignore[no-any-return]

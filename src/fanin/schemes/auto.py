@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import TYPE_CHECKING
 
-from fanin import theory
 from fanin.errors import InputError
-from fanin.initializers import (
-    Blocks,
-    Constant,
-    GlorotLogistic,
-    GlorotUniform,
-    HeNormal,
-    LecunNormal,
-    Normal,
-    Orthogonal,
-    Uniform,
-    VarianceScaling,
-    Zeros,
-)
+from fanin.initializers import Blocks, Constant, Normal, VarianceScaling, Zeros
 from fanin.initializers._base import number
-from fanin.schemes._base import Choice, Context, Keep, Scheme, activation, fan, filled, usual
-from fanin.schemes._surroundings import Surroundings
-from fanin.theory.activations import Activation, of_op
+from fanin.schemes._base import Choice, Context, Keep, Scheme, fan, filled, usual
+from fanin.schemes._gains import DEEP, LOGISTIC, by_nonlinearity, deep, recurrent
+from fanin.schemes._surroundings import Surroundings, surroundings
 
 if TYPE_CHECKING:
-    from fanin.initializers import Initializer
     from fanin.slots import Slot
 
 __all__ = ["Auto"]
 
-# Odd (or shifted odd) functions that saturate: any gain above 1 is slowly lost in depth, see _deep below.
-_S_SHAPED = ("tanh", "softsign", "erf", "sin", "hardtanh", "scaled_tanh")
-_LOGISTIC = ("sigmoid", "hardsigmoid")
 _AT_OUTPUT = (None, "linear", "softmax", "log_softmax", "sigmoid", "log_sigmoid", "tanh")
-_LEAKY = ("leaky_relu", "prelu", "rrelu")
-
-DEEP = 4
-"""Layers without normalization from which the criticality of the chain matters: a tanh chain of gain 1 loses a factor
-1 + 2 q L of its second moment in L layers (Taylor: E tanh² ≈ q − 2q²), about a decade at L = 5 for q = 1."""
 
 HEAD_STD = 0.25
 """Standard deviation of the first outputs: logits of std s raise the first cross-entropy by about s²/2 = 0.03 nat."""
-
-BIAS_VAR = 0.05
-"""Bias variance of critical S-shaped chains: the point of Schoenholz et al. (2017), q* = 0.57 for tanh."""
 
 
 class Auto(Scheme):
@@ -95,9 +69,9 @@ class Auto(Scheme):
 
     def weight(self, slot: Slot, context: Context) -> Choice:
         """See :class:`Scheme`."""
-        around = _around(context)
+        around = surroundings(context)
         if slot.kind == "recurrent":
-            return _recurrent(slot)
+            return recurrent(slot)
         if around.beside_frozen(slot.name):
             return Choice(Zeros(), "added to the output of a frozen map: zero, so that the frozen function stands")
         if slot.settings.get("modulates"):
@@ -106,12 +80,12 @@ class Auto(Scheme):
             return self._head(slot)
         if slot.ends_residual:
             return self._branch_end(slot, around)
-        return _by_nonlinearity(slot, around)
+        return by_nonlinearity(slot, around)
 
     def notes(self, context: Context) -> tuple[str, ...]:
         """See :class:`Scheme`."""
-        around = _around(context)
-        chains = [s for s in context.slots.values() if s.role == "weight" and s.nonlinearity in _LOGISTIC]
+        around = surroundings(context)
+        chains = [s for s in context.slots.values() if s.role == "weight" and s.nonlinearity in LOGISTIC]
         depth = max((around.depth(slot.name) for slot in chains if around.feeds_map(slot.name)), default=0)
         if depth <= DEEP:
             return ()
@@ -130,7 +104,7 @@ class Auto(Scheme):
         )
 
     def _branch_end(self, slot: Slot, around: Surroundings) -> Choice:
-        plain = _by_nonlinearity(slot, around)
+        plain = by_nonlinearity(slot, around)
         stream = around.stream(slot.name)
         if slot.normalized:
             return Choice(plain.initializer, f"{plain.reason}; ends a residual branch, in which a norm follows")
@@ -148,7 +122,7 @@ class Auto(Scheme):
         return Choice(filled(slot, law), reason)
 
     def _embedding(self, slot: Slot, context: Context) -> Choice:
-        std, reason = self._lookup_std(slot.name, _around(context))
+        std, reason = self._lookup_std(slot.name, surroundings(context))
         return Choice(Normal(std=std), reason)
 
     def _lookup_std(self, name: str, around: Surroundings) -> tuple[float, str]:
@@ -179,7 +153,7 @@ class Auto(Scheme):
             return Choice(Constant(start), reason)
         weight = context.weight_of(slot)
         if weight is not None and weight.role == "weight" and not (weight.ends_residual or _is_quiet_head(weight)):
-            point = _deep(weight, _around(context))
+            point = deep(weight, surroundings(context))
             if point is not None and point.bias_var > 0:
                 std = math.sqrt(point.bias_var)
                 return Choice(Normal(std=std), f"critical chain of {weight.nonlinearity}: σ_b² = {point.bias_var:.4g}")
@@ -195,139 +169,5 @@ class Auto(Scheme):
         return Choice(Blocks(0, parts), f"forget gate {self.forget_bias:g}, so that the cell remembers; other gates 0")
 
 
-def _around(context: Context) -> Surroundings:
-    if "surroundings" not in context.memo:
-        context.memo["surroundings"] = Surroundings(context.slots, context.graph)
-    return context.memo["surroundings"]  # type: ignore[no-any-return]
-
-
 def _is_quiet_head(slot: Slot) -> bool:
     return slot.is_head and not slot.normalized and slot.nonlinearity in _AT_OUTPUT
-
-
-def _recurrent(slot: Slot) -> Choice:
-    side = slot.settings.get("side")
-    if side == "recurrent":
-        each = "one orthogonal matrix for each gate" if len(slot.parts) > 1 else "orthogonal"
-        return Choice(filled(slot, Orthogonal()), f"recurrent: {each}, so that the state keeps its length over time")
-    if side == "input":
-        return Choice(GlorotUniform(), f"into the gates: Glorot, {fan(slot)}, {fan(slot, 'fan_out')}")
-    return Choice(LecunNormal(), f"projection of the state: LeCun, {fan(slot)}")
-
-
-def _by_nonlinearity(slot: Slot, around: Surroundings) -> Choice:
-    follows = slot.nonlinearity
-    if any(part.nonlinearity or part.name in ("0", "1") for part in slot.parts) and slot.kind != "attention":
-        return _packed_gate(slot)
-    if "gated_by" in slot.settings:
-        return _multiplied(slot)
-    if slot.settings.get("gate") and follows not in _LOGISTIC:
-        reason = f"LeCun: {fan(slot)}, {follows} follows as a gate; the map it multiplies carries the gain"
-        return Choice(filled(slot, LecunNormal()), reason)
-    if slot.settings.get("factor", 1.0) != 1 and follows not in (None, "linear"):
-        return _scaled(slot, around)
-    point = _deep(slot, around)
-    if point is not None:
-        law = VarianceScaling(point.weight_var, "fan_in", "normal")
-        reason = (
-            f"{fan(slot)}, {follows} follows in a chain of {around.depth(slot.name)} without norm: critical point "
-            f"σ_w² = {point.weight_var:.4g}, σ_b² = {point.bias_var:.4g}"
-        )
-        return Choice(filled(slot, law), reason)
-    if follows in (None, "linear", "softmax", "log_softmax"):
-        unknown = "what follows is not known without inputs" if around.graph is None else "no nonlinearity follows"
-        what = {None: unknown, "linear": "no nonlinearity follows"}.get(follows, f"{follows} follows")
-        return Choice(filled(slot, LecunNormal()), f"LeCun: {fan(slot)}, {what}; gain 1")
-    if follows in _S_SHAPED:
-        return Choice(
-            filled(slot, GlorotUniform()),
-            f"Glorot: {fan(slot)}, {fan(slot, 'fan_out')}, {follows} follows: slope 1 at 0 passes both directions",
-        )
-    if follows in _LOGISTIC:
-        if around.feeds_map(slot.name):
-            return Choice(
-                filled(slot, GlorotLogistic()), f"4 × Glorot: {fan(slot)}, {follows} follows, whose slope at 0 is 1/4"
-            )
-        return Choice(
-            filled(slot, GlorotUniform()), f"Glorot: {fan(slot)}, {follows} follows as a gate, to start half open"
-        )
-    return _gain(slot)
-
-
-def _scaled(slot: Slot, around: Surroundings) -> Choice:
-    """A constant ω multiplies the output before the activation: the gain is divided by it."""
-    omega, follows = float(slot.settings["factor"]), slot.nonlinearity
-    assert slot.fans is not None
-    if follows in ("sin", "cos") and around.is_first(slot.name):
-        bound = 1 / max(slot.fans.fan_in, 1)
-        reason = f"SIREN: {fan(slot)}, {follows}({omega:g} ·) on coordinates: U(±1/fan_in) spreads the frequencies"
-        return Choice(Uniform(-bound, bound), reason)
-    if follows in ("sin", "cos"):
-        law = VarianceScaling(2 / omega**2, "fan_in", "uniform")
-        return Choice(law, f"SIREN: {fan(slot)}, {follows}({omega:g} ·) follows: U(±√(6/fan_in)/{omega:g})")
-    found = activation(slot)
-    value = (theory.gain(found) if found is not None else 1.0) / omega
-    law = VarianceScaling(value**2, "fan_in", "normal")
-    reason = f"{fan(slot)}, {found or follows} of {omega:g} times the output follows; gain {value:.6g}"
-    return Choice(filled(slot, law), reason)
-
-
-def _multiplied(slot: Slot) -> Choice:
-    """The value branch of a gated unit f(g)·u: with g, u of unit scale, E (f u)² = E f², which its gain undoes."""
-    op, args = slot.settings["gated_by"]
-    found = of_op(op, args)
-    if found is None:
-        reason = f"LeCun: {fan(slot)}; multiplied by {op}, of which no gain is known; gain 1"
-        return Choice(filled(slot, LecunNormal()), reason)
-    value = theory.gain(found)
-    reason = f"{fan(slot)}, multiplied by {found} of a gate; its exact gain (E f²)^-½ = {value:.6g}"
-    return Choice(filled(slot, VarianceScaling(value**2, "fan_in", "normal")), reason)
-
-
-def _packed_gate(slot: Slot) -> Choice:
-    """Maps packed in one tensor of which one gates the other (GEGLU, SwiGLU in one matrix)."""
-    gates = [part.nonlinearity for part in slot.parts if part.nonlinearity]
-    found = of_op(gates[0]) if len(slot.parts) == 2 and len(gates) == 1 else None
-    if found is None:
-        return Choice(filled(slot, LecunNormal()), f"LeCun: {fan(slot)}; gain 1")
-    value = theory.gain(found)
-    laws = [
-        LecunNormal() if part.nonlinearity else VarianceScaling(value**2, "fan_in", "normal") for part in slot.parts
-    ]
-    parts = [(part.name, part.stop - part.start, law) for part, law in zip(slot.parts, laws, strict=True)]
-    reason = f"{fan(slot)}: gate by LeCun, the map that {found} multiplies with its exact gain {value:.6g}"
-    return Choice(Blocks(slot.parts[0].axis, parts), reason)
-
-
-def _gain(slot: Slot) -> Choice:
-    follows, found = slot.nonlinearity, activation(slot)
-    if found is None:
-        reason = f"LeCun: {fan(slot)}; no gain is known for {follows}, which follows; gain 1"
-        return Choice(filled(slot, LecunNormal()), reason)
-    if found.name in ("relu", *_LEAKY):
-        slope = next(iter(found.parameters.values()), 0.0) if found.name in ("leaky_relu", "prelu") else 0.0
-        if found.name != "rrelu":
-            law: Initializer = HeNormal(slope)
-            gain = "√2" if slope == 0 else f"{math.sqrt(2 / (1 + slope**2)):.4g}"
-            return Choice(filled(slot, law), f"He: {fan(slot)}, {found} follows; gain {gain}")
-    value = theory.gain(found)
-    law = VarianceScaling(value**2, "fan_in", "normal")
-    return Choice(filled(slot, law), f"{fan(slot)}, {found} follows; its exact gain (E f²)^-½ = {value:.6g}")
-
-
-def _deep(slot: Slot, around: Surroundings) -> theory.Critical | None:
-    """The critical point of a long chain without norm, for functions that no gain alone keeps steady in depth."""
-    if slot.normalized or slot.parts or slot.is_head or around.depth(slot.name) <= DEEP:
-        return None
-    found = activation(slot)
-    if not isinstance(found, Activation) or found.name in ("relu", "relu6", "linear", "selu", *_LEAKY, *_LOGISTIC):
-        return None
-    return _critical(found, BIAS_VAR if slot.nonlinearity in _S_SHAPED else None)
-
-
-@cache
-def _critical(found: Activation, bias_var: float | None) -> theory.Critical | None:
-    try:
-        return theory.critical(found, bias_var=bias_var)
-    except InputError:  # no usable point: the plain gain is the best there is
-        return None
