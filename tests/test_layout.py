@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "fanin"
-PLUGIN_FOLDERS = ("initializers", "schemes", "theory/activations", "checks", "slots", "cli")
+PLUGIN_FOLDERS = ("initializers", "schemes", "theory/activations", "checks", "slots", "cli", "report/figures")
 
 
 def modules(folder: Path) -> Iterator[Path]:

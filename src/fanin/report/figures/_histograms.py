@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from fanin.signals import Histogram, Signal
 
-__all__ = ["bars", "quantile", "summary", "without_zeros"]
+__all__ = ["outline", "quantile", "summary", "without_zeros"]
 
 
 def without_zeros(histogram: Histogram, zero_fraction: float) -> list[float]:
@@ -22,14 +22,18 @@ def without_zeros(histogram: Histogram, zero_fraction: float) -> list[float]:
     return counts
 
 
-def bars(histogram: Histogram, counts: Sequence[float]) -> list[dict[str, float]]:
-    """left, right and height of each bin, the tallest 1."""
-    top = max(counts) or 1.0
-    width = (histogram.high - histogram.low) / len(counts)
-    return [
-        {"left": histogram.low + k * width, "right": histogram.low + (k + 1) * width, "height": count / top}
-        for k, count in enumerate(counts)
-    ]
+def outline(histogram: Histogram, heights: Sequence[float]) -> list[dict[str, float]]:
+    """Corners of the bars from left to right, for a line of steps: x is the left edge of each bin, the last one closes.
+
+    A constant becomes a bar of a little width, for one of none cannot be seen.
+    """
+    low, high = histogram.low, histogram.high
+    if not high > low:
+        low, high = low - 0.01 * max(abs(low), 1e-12), low + 0.01 * max(abs(low), 1e-12)
+        heights = [max(heights)]
+    width = (high - low) / len(heights)
+    steps = [{"x": low + k * width, "height": round(height, 4)} for k, height in enumerate(heights)]
+    return [*steps, {"x": high, "height": steps[-1]["height"]}]
 
 
 def quantile(histogram: Histogram, share: float) -> float:

@@ -107,7 +107,7 @@ def draw(data: Data, theme: str = "light") -> Spec:
         "labelOverlap": False,
     }
     scale = {"domain": [count - 0.7, -OVERLAP - 0.1], "nice": False, "zero": False}
-    y = {"type": "quantitative", "title": "layer (top: first)", "scale": scale, "axis": axis}
+    y = {"type": "quantitative", "title": None, "scale": scale, "axis": axis}
     lift = {"calculate": f"datum.order - {OVERLAP} * datum.height", "as": "top"}
     ridges = [
         {

@@ -6,7 +6,7 @@ from typing import Any
 
 from fanin.report._glyphs import number
 from fanin.report.figures._base import REGISTRY, Data, Kind, Spec, Table, short_names, spec, thinned
-from fanin.report.figures._histograms import bars, quantile, summary, without_zeros
+from fanin.report.figures._histograms import outline, quantile, summary, without_zeros
 from fanin.report.figures._signals import At, labelled, layers, origin
 from fanin.report.figures._theme import theme as theme_of
 from fanin.report.figures._words import across, journey
@@ -60,8 +60,10 @@ def _rows(panels: list[tuple[str, int, str, Signal]]) -> dict[str, Any]:
         assert histogram is not None
         reach = [min(reach[0], quantile(histogram, 0.001)), max(reach[1], quantile(histogram, 0.999))]
         name = f"{depth}: {short_names([place], 14)[0]}, σ {number(signal.std, 2)}"
-        for bar in bars(histogram, without_zeros(histogram, signal.zero_fraction)):
-            rows.append({"panel": index, "name": name, "series": label, "layer": depth, **bar})
+        counts = without_zeros(histogram, signal.zero_fraction)
+        top = max(counts) or 1.0
+        for corner in outline(histogram, [count / top for count in counts]):
+            rows.append({"panel": index, "name": name, "series": label, "layer": depth, **corner})
         numbers.append({"start": label, "layer": depth, "place": place, **summary(signal)})
     return {"rows": rows, "numbers": numbers, "range": reach}
 
@@ -86,17 +88,15 @@ def _row(data: Data, colours: Any, series: str, width: int) -> Spec:
         "width": width,
         "height": 74,
         "mark": {
-            "type": "rect",
+            "type": "area",
+            "interpolate": "step-after",
             "clip": True,
             "color": colours.series[0],
-            "stroke": colours.series[0],
-            "strokeWidth": 0.7,
+            "line": {"color": colours.series[0], "strokeWidth": 0.8},
         },
         "encoding": {
-            "x": {**x, "field": "left"},
-            "x2": {"field": "right"},
+            "x": {**x, "field": "x"},
             "y": {"field": "height", "type": "quantitative", "axis": None, "scale": {"domain": [0, 1]}},
-            "y2": {"datum": 0},
         },
     }
     header = {"title": series or None, "labelExpr": "split(datum.label, '\\u0000')[0]", "labelLimit": width + 10}

@@ -23,6 +23,9 @@ CLIP = 0.3
 NEAR = 0.05
 """|χ − 1| that reads as "on the critical line": over 20 layers the gradient changes by a factor 1.05^10 = 1.6."""
 
+LARGE = 1e4
+"""Second moment that stands for "without bound": activations have reached their asymptotes by √q = 100."""
+
 FAR = 8.0
 """Points further than this many times the critical σ_w² ask for a logarithmic axis; else the line would vanish."""
 
@@ -37,7 +40,7 @@ def data(records: Any, *, points: Points | None = None, span: tuple[float, float
         points: name → (σ_w², σ_b²), where σ_w² = fan_in · Var W and σ_b² = Var b; of a Report those of its layers.
         span: the largest (σ_w², σ_b²) shown; by default what the points and the critical line need.
     """
-    from fanin.theory import critical_line, phase_diagram
+    from fanin.theory import chi_perp, critical_line, phase_diagram
 
     source = "mean field theory (Poole et al., 2016)"
     fn, own = records, dict(points or {})
@@ -65,12 +68,14 @@ def data(records: Any, *, points: Points | None = None, span: tuple[float, float
     widths = [_between(low, high, 0.5, log) for low, high in pairwise(edges)]
     biases = [most_b * (k + 0.5) / GRID for k in range(GRID)]
     grid = phase_diagram(fn, widths, biases)
+    far = chi_perp(fn, LARGE, 1.0)  # χ per σ_w² where the signal grows without bound: there is no fixed point to read
     rows = [
-        {"weight_var": w, "bias_var": b, "low": edges[j], "high": edges[j + 1], "chi_perp": _plain(grid.chi_perp[i][j])}
+        {"weight_var": w, "bias_var": b, "low": low, "high": high, "chi_perp": _or(grid.chi_perp[i][j], far * w)}
         for i, b in enumerate(biases)
-        for j, w in enumerate(widths)
+        for j, (w, low, high) in enumerate(zip(widths, edges, edges[1:]))
     ]
-    dots = [{"name": name, "weight_var": w, "bias_var": b, **_where(fn, w, b)} for name, (w, b) in own.items()]
+    places = _where(fn, far, [w for w, _ in own.values()], [b for _, b in own.values()])
+    dots = [{"name": n, "weight_var": w, "bias_var": b, **at} for (n, (w, b)), at in zip(own.items(), places)]
     return {
         "title": _title(grid.name, dots, usable),
         "subtitle": "χ: factor by which a layer multiplies the gradient's power. Below 1 (ordered) gradients vanish, "
@@ -92,18 +97,23 @@ def _between(low: float, high: float, share: float, log: bool) -> float:
     return float(low * (high / low) ** share if log else low + (high - low) * share)
 
 
-def _plain(value: Any) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def _or(value: Any, otherwise: float) -> float:
+    return float(value) if math.isfinite(value) else otherwise
 
 
-def _where(fn: Any, weight_var: float, bias_var: float) -> dict[str, Any]:
+def _where(fn: Any, far: float, weight_vars: Sequence[float], bias_vars: Sequence[float]) -> list[dict[str, Any]]:
+    """χ and the phase at each point; the diagonal of small grids, for a grid shares the work on the activation."""
     from fanin.theory import phase_diagram
 
-    at = phase_diagram(fn, [weight_var], [bias_var])
-    chi = _plain(at.chi_perp[0][0])
-    if chi is None:
-        return {"chi_perp": None, "phase": "unbounded"}
-    return {"chi_perp": chi, "phase": "critical" if abs(chi - 1) <= NEAR else "ordered" if chi < 1 else "chaotic"}
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(weight_vars), GRID):
+        part = slice(start, start + GRID)
+        at = phase_diagram(fn, weight_vars[part], bias_vars[part]).chi_perp
+        for k in range(len(at)):
+            chi = _or(at[k][k], far * weight_vars[start + k])
+            phase = "critical" if abs(chi - 1) <= NEAR else "ordered" if chi < 1 else "chaotic"
+            found.append({"chi_perp": chi, "phase": phase})
+    return found
 
 
 def _title(activation: str, points: Sequence[Mapping[str, Any]], line: Sequence[Any]) -> str:
@@ -114,7 +124,7 @@ def _title(activation: str, points: Sequence[Mapping[str, Any]], line: Sequence[
     fates = {"ordered": "gradients vanish", "chaotic": "gradients explode", "critical": "gradients survive depth"}
     if 1 < len(points) <= 3:
         places = {"critical": "on the critical line", "ordered": "ordered", "chaotic": "chaotic"}
-        said = (f"{point['name']} is {places.get(point['phase'], 'unbounded')}" for point in points)
+        said = (f"{point['name']} is {places[point['phase']]}" for point in points)
         return f"{activation}: {', '.join(said)}"
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for point in points:
@@ -123,10 +133,8 @@ def _title(activation: str, points: Sequence[Mapping[str, Any]], line: Sequence[
     who = members[0]["name"] if len(points) == 1 else f"{len(members)} of {len(points)} points"
     verb = "lies" if len(members) == 1 else "lie"
     place = "on the critical line" if phase == "critical" else f"in the {phase} phase"
-    fate = fates.get(phase, "the signal grows without bound")
-    chis = [point["chi_perp"] for point in members if point["chi_perp"] is not None]
-    chi = f" (χ = {number(sum(chis) / len(chis), 3)})" if chis else ""
-    return f"{activation}: {who} {verb} {place}{chi}: {fate}"
+    chi = sum(point["chi_perp"] for point in members) / len(members)
+    return f"{activation}: {who} {verb} {place} (χ = {number(chi, 3)}): {fates[phase]}"
 
 
 def draw(data: Data, theme: str = "light") -> Spec:
@@ -144,8 +152,7 @@ def draw(data: Data, theme: str = "light") -> Spec:
         {"calculate": f"datum.bias_var + {0.8 * step}", "as": "x1"},
         {"calculate": "datum.high + 0.3 * (datum.high - datum.low)", "as": "top"},
     ]
-    log = f"datum.chi_perp === null ? {CLIP} : clamp(log(datum.chi_perp) / LN10, -{CLIP}, {CLIP})"
-    # Where there is no fixed point the signal itself grows without bound: drawn like the far end of chaos.
+    log = f"clamp(log(datum.chi_perp) / LN10, -{CLIP}, {CLIP})"
     cells = {
         "transform": [*halves, {"calculate": log, "as": "decades"}],
         "mark": {"type": "rect", "clip": True},

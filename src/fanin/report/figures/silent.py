@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fanin.report.figures._base import REGISTRY, Data, Kind, Spec, Table
+from fanin.report.figures._base import REGISTRY, Data, Kind, Spec, Table, series_of
 from fanin.report.figures._depth import depth_row, depth_spec, depth_table
 from fanin.report.figures._signals import labelled, layers, origin
 from fanin.report.figures._theme import theme as theme_of
@@ -51,11 +51,12 @@ def _title(shares: dict[str, list[tuple[int, str, float]]], count: int) -> str:
 
 def draw(data: Data, theme: str = "light") -> Spec:
     """Shares over the depth."""
+    names = series_of(data["rows"])
     drawn = depth_spec(
         data,
         theme_of(theme),
         x_title="nonlinearity (in order of execution)",
-        y_title="share (%)",
+        y_title=f"share of {names[0]} (%)" if len(names) == 1 else "share (%)",
         log=False,
         domain=(0.0, 1.0),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fanin.report._glyphs import number
 from fanin.report.figures._base import REGISTRY, Data, Kind, Spec, Table, short_names, spec, thinned
+from fanin.report.figures._histograms import outline
 from fanin.report.figures._tensors import planned_density, recipe_of, stats_of
 from fanin.report.figures._theme import theme as theme_of
 
@@ -46,7 +47,7 @@ def data(records: Any, *, recipe: Recipe | None = None, most: int = MOST) -> Dat
         rows += bars
         line = lines.get(stats.name)
         if line is not None and line.std > 0:
-            low, high = bars[0]["left"], bars[-1]["right"]
+            low, high = bars[0]["x"], bars[-1]["x"]
             margin = 0.08 * (high - low)
             for k in range(POINTS):
                 x = low - margin + (high - low + 2 * margin) * k / (POINTS - 1)
@@ -88,16 +89,7 @@ def _bars(panel: int, stats: WeightStats) -> tuple[list[dict[str, Any]], float]:
     density = [count / sum(histogram.counts) / width for count in histogram.counts]
     top = max(density)
     name = f"{panel + 1}  {short_names([stats.name], 20)[0]}  σ {number(stats.std, 2)}"
-    rows = [
-        {
-            "panel": panel,
-            "name": name,
-            "left": histogram.low + k * width,
-            "right": histogram.low + (k + 1) * width,
-            "height": value / top,
-        }
-        for k, value in enumerate(density)
-    ]
+    rows = [{"panel": panel, "name": name, **c} for c in outline(histogram, [value / top for value in density])]
     return rows, top
 
 
@@ -133,8 +125,8 @@ def _cell(panel: int, name: str, width: int, colours: Any) -> Spec:
     keep = [{"filter": f"datum.panel === {panel}"}]
     bars = {
         "transform": keep,
-        "mark": {"type": "rect", "color": colours.series[0], "opacity": 0.75},
-        "encoding": {"x": {**x, "field": "left"}, "x2": {"field": "right"}, "y": y, "y2": {"datum": 0}},
+        "mark": {"type": "area", "interpolate": "step-after", "color": colours.series[0], "opacity": 0.75},
+        "encoding": {"x": {**x, "field": "x"}, "y": y},
     }
     line = {
         "data": {"name": "curves"},
