@@ -92,8 +92,8 @@ class Gauge:
         if not _measurable(tensor):
             return
 
-        def hook(grad: torch.Tensor) -> None:
-            if _measurable(grad):
+        def hook(grad: torch.Tensor | None) -> None:
+            if grad is not None and _measurable(grad):  # some ops hand on "no gradient" instead of zeros
                 self.backward[node] = self._gradient(grad, batch)
 
         tensor.register_hook(hook)
