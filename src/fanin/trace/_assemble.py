@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
 
 from fanin.graph import Graph, Node, name_patterns
 from fanin.signals import Signal, Signals
@@ -89,6 +88,4 @@ def _weighs(graph: Graph, node: int) -> bool:
 
 
 def _signal(node: Node, direction: str, stats: Stats, entropy: float | None) -> Signal:
-    fields = asdict(stats)
-    fields["histogram"] = stats.histogram
-    return Signal(node.place, node.id, direction, "measured", **fields, entropy=entropy)  # type: ignore[arg-type]
+    return Signal(node.place, node.id, direction, "measured", **vars(stats), entropy=entropy)  # type: ignore[arg-type]

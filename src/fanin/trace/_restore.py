@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,18 +22,18 @@ _CONTAINERS = (list, dict, set, deque)
 class Guard:
     """The state of a model before a run.
 
-    Buffers, gradients, modes, attributes and random states are remembered at once; a parameter only when something
-    is about to write to its memory (``protect``), so that a run costs no second copy of the weights.
+    Buffers, gradients, modes, attributes and random states are remembered at once; a parameter or a tensor of the
+    batch only when something is about to write to its memory (``protect``), so that a run costs no second copy.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, given: Iterable[torch.Tensor] = ()) -> None:
         self.model = model
         self.parameters = list(model.parameters())
         self.by_storage: dict[int, list[torch.Tensor]] = {}
-        for parameter in self.parameters:
-            storage = storage_id(parameter)
+        for tensor in (*self.parameters, *(t for t in given if not _overlaps(t))):
+            storage = storage_id(tensor)
             if storage is not None:
-                self.by_storage.setdefault(storage, []).append(parameter)
+                self.by_storage.setdefault(storage, []).append(tensor)
         self.grads = [(p, p.grad, p.requires_grad) for p in self.parameters]
         self.saved: dict[int, list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]] = {}
         self.modules = [(module, _attributes(module)) for module in model.modules()]
@@ -42,7 +42,7 @@ class Guard:
         self.random = _RandomState(model)
 
     def protect(self, tensor: torch.Tensor) -> None:
-        """Copy every parameter that lies in the memory ``tensor`` shows, before it is written."""
+        """Copy what lies in the memory that ``tensor`` shows, of parameters and batch, before it is written."""
         storage = storage_id(tensor)
         if storage is None or storage not in self.by_storage or storage in self.saved:
             return
@@ -69,6 +69,13 @@ class Guard:
             if parameter.grad is not grad:
                 parameter.grad = grad
         self.random.restore()
+
+
+def _overlaps(tensor: torch.Tensor) -> bool:
+    """Whether entries share memory, as after ``expand``: such a tensor cannot be written in place."""
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        return True
+    return any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride()))
 
 
 def _same(left: torch.Tensor, right: torch.Tensor) -> bool:
@@ -147,9 +154,9 @@ def seed_all(seed: int) -> None:
 
 
 @contextmanager
-def restoring(model: nn.Module, seed: int) -> Iterator[Guard]:
-    """Run the body with seeded generators, then put the model and the generators back, also after an exception."""
-    guard = Guard(model)
+def restoring(model: nn.Module, seed: int, given: Iterable[torch.Tensor] = ()) -> Iterator[Guard]:
+    """Run the body with seeded generators, then put model, given tensors and generators back, also after an error."""
+    guard = Guard(model, given)
     fastpath = torch.backends.mha.get_fastpath_enabled()
     try:
         torch.backends.mha.set_fastpath_enabled(False)

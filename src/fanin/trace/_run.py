@@ -68,7 +68,8 @@ def trace(
     model = _eager(model)
     arguments, keywords = validate(model, inputs, target, loss)
     gauge = Gauge() if statistics else None
-    with restoring(model, seed) as guard, ExitStack() as stack:
+    given = [*tensors_in(inputs), *tensors_in(target)]
+    with restoring(model, seed, given) as guard, ExitStack() as stack:
         if "torch._dynamo" in sys.modules:  # compiled parts run as they were written
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         run = _Run(model, guard, gauge, seed)
@@ -239,7 +240,8 @@ def _batch_axis(
     model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], target: Any
 ) -> BatchAxis | None:
     """The first axis of the first tensor with axes, unless the model or a vector of targets says it is the second."""
-    first = next((t for _, t in _named_arguments(arguments, keywords) if t.dim() > 0), None)
+    named = _named_arguments(arguments, keywords)
+    first = next((t for _, t in named if t.dim() > 0 and not (t.is_nested and t.layout is torch.strided)), None)
     if first is None:
         return None
     axis = 0

@@ -21,6 +21,9 @@ __all__ = ["SAMPLE", "BatchAxis", "Stats", "measure", "measure_sample"]
 SAMPLE = 8192
 """Values behind a histogram and a share: the standard error of a share is at most 0.5 / sqrt(8192) = 0.6 %."""
 
+BINNED = 4096
+"""Values behind a histogram where the shares come from all: enough for the shape of 64 bins."""
+
 CORRELATED = 1 << 16
 """Values behind a correlation between samples: of larger tensors a part of the features is compared, the same for
 numerator and denominator, so that what it resolves stays and only the choice of features is a sample."""
@@ -114,7 +117,7 @@ def _by_kernel(
         return None
     n = found.count
     constant = found.min == found.max
-    counts = (n, *[0] * (BINS - 1)) if constant else _fused.bins(flat, found.min, found.max, SAMPLE // 2)
+    counts = (n, *[0] * (BINS - 1)) if constant else _fused.bins(flat, found.min, found.max, BINNED)
     stats = Stats(
         tensor.numel(),
         found.sum / n,

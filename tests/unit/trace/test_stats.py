@@ -221,7 +221,7 @@ def test_a_forget_bias_on_the_cell_gate_shows() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("shape", [(8, 6, 5, 7), (16, 300), (3, 2)])
+@pytest.mark.parametrize("shape", [(8, 6, 5, 7), (12, 300), (3, 2)])
 def test_kernel_and_torch_agree(monkeypatch, dtype, shape):
     """Two roads to each number: the fused pass and torch's reductions, to the precision of float32 sums."""
     torch.manual_seed(0)
