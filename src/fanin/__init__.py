@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fanin import checks as checks
+    from fanin import compare as compare
     from fanin import data as data
     from fanin import errors as errors
     from fanin import fans as fans
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 _MODULES = (
     "checks",
+    "compare",
     "data",
     "errors",
     "fans",
@@ -77,6 +79,7 @@ __all__ = [  # noqa: RUF022 - the order of a first visit
     "fast",
     "materialize",
     "trace",
+    "compare",
     "theory",
     "initializers",
     "nn",
