@@ -96,7 +96,8 @@ def _values(tensor: Any) -> np.ndarray | None:
     if hasattr(tensor, "detach"):
         if getattr(tensor, "is_meta", False) or tensor.numel() == 0 or not tensor.is_floating_point():
             return None
-        flat = tensor.detach().reshape(-1)
+        dense = tensor.detach() if str(tensor.layout) == "torch.strided" else tensor.detach().to_dense()
+        flat = dense.reshape(-1)
         flat = flat if str(flat.dtype) == "torch.float64" else flat.float()
         return np.asarray(flat.cpu().numpy())
     array = np.asarray(tensor)
@@ -117,10 +118,11 @@ def _measured(name: str, shape: tuple[int, ...], values: np.ndarray, gradient: A
     step = next(p for p in range(max(1, len(finite) // SAMPLE), len(finite) + 2) if p == 1 or _prime(p))
     sample = finite[::step]
     low, high = float(sample.min()), float(sample.max())
-    if not (high - low) / BINS > 0:
+    edges = np.linspace(low, high, BINS + 1)
+    if not (np.diff(edges) > 0).all():  # too close together for as many bins
         counts = [len(sample)] + [0] * (BINS - 1)
     else:
-        counts = [int(count) for count in np.histogram(sample, bins=BINS, range=(low, high))[0]]
+        counts = [int(count) for count in np.histogram(sample.astype(np.float64), bins=edges)[0]]
     lost = 1 - len(finite) / len(values)
     return WeightStats(name, shape, mean, std, lost, Histogram(low, high, tuple(counts)), reached)
 

@@ -128,7 +128,7 @@ def test_json_round_trip_is_strict() -> None:
 def test_save(tmp_path: Path) -> None:
     report().save(tmp_path / "r.json")
     assert Report.from_json((tmp_path / "r.json").read_text()).model == "MLP"
-    for name in ("r.html", "r", "r.json.gz"):
+    for name in ("r.htm", "r", "r.json.gz"):
         with pytest.raises(InputError, match=r"ends in \.json"):
             report().save(tmp_path / name)
         assert not (tmp_path / name).exists()

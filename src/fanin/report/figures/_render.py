@@ -33,7 +33,15 @@ def svg(spec: Spec) -> str:
     Raises:
         MissingExtraError: without vl-convert, as do all functions here.
     """
-    return str(_converter().vegalite_to_svg(spec, vl_version=DIALECT, allowed_base_urls=[]))
+    return _renumbered(str(_converter().vegalite_to_svg(spec, vl_version=DIALECT, allowed_base_urls=[])))
+
+
+def _renumbered(drawing: str) -> str:
+    """The same with ids counted from 0: the converter goes on counting, so equal figures would not be equal files."""
+    ids: dict[str, str] = {}
+    for name in re.findall(r'\bid="([^"]+)"', drawing):
+        ids.setdefault(name, f"d{len(ids)}")
+    return re.sub(r'\b(id="|href="#|url\(#)([^")]+)', lambda match: match[1] + ids.get(match[2], match[2]), drawing)
 
 
 def png(spec: Spec, *, scale: float = 2.0) -> bytes:

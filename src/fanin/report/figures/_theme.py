@@ -63,7 +63,7 @@ THEMES: dict[str, Theme] = {
         rule="#6f7782",
         good="#00785a",
         bad="#b3261e",
-        series=("#0a5ea8", "#d45500", "#2b2f36", "#2f9e77", "#b4568f", "#9a7400"),
+        series=("#0a5ea8", "#d45500", "#2b2f36", "#2f9e77", "#b4568f", "#6b5000"),
         ramp=("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30"),
     ),
     "dark": Theme(
@@ -75,7 +75,7 @@ THEMES: dict[str, Theme] = {
         rule="#8b95a1",
         good="#35c79a",
         bad="#ff8a80",
-        series=("#6cb8ff", "#ff9a4d", "#f3f5f7", "#45d6a3", "#ec93c6", "#e3bf3f"),
+        series=("#6cb8ff", "#e07020", "#f3f5f7", "#1fa37c", "#ec93c6", "#e9c84a"),
         ramp=("#414487", "#355f8d", "#2a788e", "#21918c", "#22a884", "#44bf70", "#7ad151", "#bddf26", "#fde725"),
     ),
 }

@@ -97,7 +97,7 @@ def journey(what: str, values: Sequence[float | None], names: Sequence[str], *, 
 
     Example:
         >>> journey("The signal", [1.0, 0.5, 0.25, 0.125, 0.0625], list("abcde"))
-        'The signal halves at each layer: 1 → 0.0625 over 5 layers'
+        'The signal halves at each layer: 1 → 0.062 over 5 layers'
     """
     if not values:
         return f"{what}: nothing was measured"

@@ -67,7 +67,9 @@ def _rows(named: list[tuple[int, str, Signal]]) -> dict[str, Any]:
         histogram = signal.histogram
         assert histogram is not None
         counts = tuple(round(count) for count in without_zeros(histogram, signal.zero_fraction))
-        masses = spread(Histogram(histogram.low, histogram.high, counts), low, high, CELLS)
+        # What lies outside lands in the outermost cells: one more at each end, then left out.
+        whole = Histogram(histogram.low, histogram.high, counts)
+        masses = spread(whole, low - cell, high + cell, CELLS + 2)[1:-1]
         top = max(masses) or 1.0
         for k, mass in enumerate(masses):
             if mass or any(masses[max(0, k - 1) : k + 2]):  # runs of zeros need their ends only

@@ -14,7 +14,7 @@ from fanin.report.figures._theme import theme as theme_of
 
 __all__ = ["data", "draw", "example", "table"]
 
-GRID = 48
+GRID = 36
 """Cells a side."""
 
 CLIP = 0.3

@@ -20,8 +20,11 @@ __all__ = ["data", "draw", "example", "table"]
 
 MOST = 40
 
-SAME = 1.02
-"""Ratio of spreads below which a tensor counts as unchanged; a sample of 5,000 values is known to 1 %."""
+SAME = 0.02
+"""A relative change of the spread up to this counts as none."""
+
+SIGMAS = 5.0
+"""So does one within this many standard errors, 1/√(2n), of a spread estimated from n values."""
 
 
 def data(records: Any, *, before: Any = None, most: int = MOST) -> Data:
@@ -42,6 +45,7 @@ def data(records: Any, *, before: Any = None, most: int = MOST) -> Data:
             "parameter": line.name,
             "std now": now.get(line.name),
             "planned std": line.std,
+            "size": math.prod(line.shape),
             "initializer": type(line.initializer).__name__,
             "why": line.reason,
         }
@@ -85,8 +89,8 @@ def _title(recipe: Recipe, numbers: list[dict[str, Any]]) -> str:
     name = recipe.scheme or "the plan"
     both = [r for r in numbers if r["std now"] is not None and r["std now"] > 0 and r["planned std"] > 0]
     if both:
-        ratios = [(r["planned std"] / r["std now"], r["parameter"]) for r in both]
-        changed = [entry for entry in ratios if max(entry[0], 1 / entry[0]) > SAME]
+        ratios = [(r["planned std"] / r["std now"], r["parameter"], SIGMAS / math.sqrt(2 * r["size"])) for r in both]
+        changed = [(ratio, name) for ratio, name, error in ratios if abs(math.log(ratio)) > max(SAME, error)]
         if not changed:
             return f"The weights are as wide as {name} plans them"
         ratio, worst = max(changed, key=lambda entry: abs(math.log(entry[0])))

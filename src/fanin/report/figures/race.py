@@ -87,21 +87,21 @@ def _raced(race: Any, metric: str) -> Iterable[dict[str, Any]]:
     if metric not in WORDS:
         raise InputError.of("metric", metric, ", ".join(WORDS))
     worst = -math.inf if metric == "test_accuracy" else math.inf
-    for scheme in race.schemes:
-        series: list[dict[int, float]] = []
-        for curve in race.curves(scheme):
-            steps = curve.steps if metric == "loss" else curve.test_steps
-            values = {
-                "loss": lambda c: c.smoothed(WINDOW),
-                "test_loss": lambda c: c.test_losses,
-                "test_accuracy": lambda c: c.test_accuracies,
-            }[metric](curve)
-            series.append(dict(zip(steps, values)))
-        every = sorted(set().union(*series)) if series else []
-        for step in thinned(every, POINTS):
-            at = [entry.get(step, worst) for entry in series]
+    series = {scheme: [_values(curve, metric) for curve in race.curves(scheme)] for scheme in race.schemes}
+    # The steps of all schemes: a curve that ends early ended because it diverged.
+    every = sorted({step for curves in series.values() for curve in curves for step in curve})
+    for scheme, curves in series.items():
+        for step in thinned(every, POINTS) if curves else ():
+            at = [curve.get(step, worst) for curve in curves]
             low, high = interval([value if math.isfinite(value) else worst for value in at])
             yield {"scheme": scheme, "step": step, "median": median(at), "low": low, "high": high}
+
+
+def _values(curve: Any, metric: str) -> dict[int, float]:
+    """Step → value."""
+    if metric == "loss":
+        return dict(zip(curve.steps, curve.smoothed(WINDOW)))
+    return dict(zip(curve.test_steps, curve.test_losses if metric == "test_loss" else curve.test_accuracies))
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
