@@ -109,8 +109,16 @@ class Graph:
         Ops on parameters alone (``attrs["parameter_only"]``: a scaled or normalized weight) are left out: the op where
         the result meets the signal lists the parameter itself.
         """
-        met = (n for n in self.nodes if "parameter_only" not in n.attrs)
-        return tuple((n, use) for n in met for use in n.params if use.name == parameter)
+        return tuple(self._uses.get(parameter, ()))
+
+    @cached_property
+    def _uses(self) -> dict[str, list[tuple[Node, ParamUse]]]:
+        found: dict[str, list[tuple[Node, ParamUse]]] = {}
+        for node in self.nodes:
+            if "parameter_only" not in node.attrs:
+                for use in node.params:
+                    found.setdefault(use.name, []).append((node, use))
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -70,7 +70,7 @@ def _slot(model: nn.Module, parameter: nn.Parameter, names: list[str], graph: Gr
     if getattr(parameter, "_no_reinit", False):
         settings["hold"] = "the model marks it _no_reinit"
     why = place.why
-    if place.role in ("gain", "unknown") and not parameter.is_meta and not bool(parameter.detach().isfinite().all()):
+    if place.role in ("gain", "unknown") and not parameter.is_meta and not _is_finite(parameter.detach()):
         # Schemes keep such parameters where they belong to no norm; they must know that there is nothing to keep.
         settings["nonfinite"] = True
         why = f"{why}; its present values are not finite"
@@ -93,6 +93,18 @@ def _slot(model: nn.Module, parameter: nn.Parameter, names: list[str], graph: Gr
     )
 
 
+def _is_finite(tensor: torch.Tensor) -> bool:
+    """Whether all entries are; torch asks types of one byte (float8) only after a cast."""
+    return bool((tensor.float() if tensor.element_size() == 1 else tensor).isfinite().all())
+
+
+def _submodule(model: nn.Module, path: str) -> nn.Module:
+    """``get_submodule``, which script modules do not have."""
+    for name in path.split(".") if path else ():
+        model = getattr(model, name)
+    return model
+
+
 def _class_name(module: nn.Module) -> str:
     cls = type(module)
     if torch.nn.utils.parametrize.is_parametrized(module):
@@ -102,7 +114,7 @@ def _class_name(module: nn.Module) -> str:
 
 def _by_module(model: nn.Module, name: str, shape: tuple[int, ...]) -> tuple[str, str, Place, Stored]:
     path, _, local = name.rpartition(".")
-    stored = resolve(model, path, model.get_submodule(path), local)
+    stored = resolve(model, path, _submodule(model, path), local)
     for kind in KINDS.values():
         if kind.claims(stored.module):
             place = kind.place(stored.module, stored.name, shape)

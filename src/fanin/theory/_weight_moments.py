@@ -81,7 +81,8 @@ def moments_of(values: Any) -> tuple[float, float]:
         return (float(x.mean()), float(np.square(x).mean())) if x.size else (0.0, 0.0)
     x = values.detach()
     dtype = str(x.dtype).removeprefix("torch.")
-    if x.device.type == "cpu" and x.is_contiguous() and dtype in _NATIVE and native.available():
+    plain = type(x).__name__ in ("Tensor", "Parameter")  # a DTensor or FakeTensor has no memory behind its pointer
+    if plain and x.device.type == "cpu" and x.is_contiguous() and dtype in _NATIVE and native.available():
         found = native.stats(x.data_ptr(), x.numel(), dtype)
         finite = max(1, found.count - found.nonfinite)
         return found.sum / finite, found.sum_of_squares / finite
@@ -89,8 +90,9 @@ def moments_of(values: Any) -> tuple[float, float]:
     total, square, count = 0.0, 0.0, 0
     for piece in x.reshape(-1).split(_PIECE):
         wide = piece.abs().double() if piece.is_complex() else piece.double()
-        wide = wide[wide.isfinite()]
-        total, square, count = total + float(wide.sum()), square + float(wide.square().sum()), count + wide.numel()
+        finite = wide.isfinite()
+        wide = wide.where(finite, 0.0)
+        total, square, count = total + float(wide.sum()), square + float(wide.square().sum()), count + int(finite.sum())
     return total / max(1, count), square / max(1, count)
 
 

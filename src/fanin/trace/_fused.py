@@ -20,7 +20,9 @@ _DTYPES = {
 
 
 def _usable(x: torch.Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype in _DTYPES and x.is_contiguous() and native.available()
+    """Dense memory of the processor; subclasses (fake, distributed) may have none behind their pointer."""
+    plain = type(x) in (torch.Tensor, torch.nn.Parameter)
+    return plain and x.device.type == "cpu" and x.dtype in _DTYPES and x.is_contiguous() and native.available()
 
 
 def one_pass(flat: torch.Tensor, saturation: Saturation | None) -> native.Stats | None:

@@ -10,7 +10,7 @@ import torch
 
 from fanin.trace._stats import BatchAxis, Stats
 
-__all__ = ["Origin", "Source", "Table", "match_axes", "storage_id", "version_of"]
+__all__ = ["Origin", "Source", "Table", "match_axes", "shape_of", "storage_id", "version_of"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,14 @@ class _Entry:
     tensor: weakref.ref[torch.Tensor]
     origin: Origin
     version: int
+
+
+def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The shape; of a nested tensor that of the smallest box around its parts."""
+    if not tensor.is_nested:
+        return tuple(tensor.shape)
+    parts = [tuple(part.shape) for part in tensor.unbind()]
+    return (len(parts), *(max(sizes) for sizes in zip(*parts)))
 
 
 def storage_id(tensor: torch.Tensor) -> int | None:

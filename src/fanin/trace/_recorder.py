@@ -18,7 +18,7 @@ from fanin.trace._calls import Call, Operand, Spec, parse, resolve, tensors
 from fanin.trace._measure import Gauge, units
 from fanin.trace._modules import ModuleStack, ignoring
 from fanin.trace._parameters import derived, param_uses, through
-from fanin.trace._provenance import Origin, Table, match_axes, storage_id, version_of
+from fanin.trace._provenance import Origin, Table, match_axes, shape_of, storage_id, version_of
 from fanin.trace._restore import Guard
 from fanin.trace._stats import BatchAxis
 
@@ -142,7 +142,7 @@ class Recorder(TorchFunctionMode):
             self.reentrant = True
         if self.gauge is not None and origin.node is not None:
             draft = self.drafts[origin.node]
-            if draft.shape == tuple(tensor.shape):
+            if draft.shape == shape_of(tensor):
                 self.gauge.watch_gradient(tensor, origin.node, origin.batch)
         origin.hooked = True
 
@@ -291,7 +291,7 @@ class Recorder(TorchFunctionMode):
             call,
             inputs,
             params,
-            tuple(tensor.shape),
+            shape_of(tensor),
             str(tensor.dtype).removeprefix("torch."),
             batch.axis if batch is not None and batch.whole else None,
             attrs,
@@ -383,8 +383,7 @@ class Recorder(TorchFunctionMode):
                     if batch.axis in axes:
                         return BatchAxis(axes.index(batch.axis), batch.size)
                 attrs = {**call.attrs, "batch_operand": operand.position}
-                shape = tuple(tensor.shape)
-                return carry(spec.op, spec.kind, origin.batch, shape, tuple(out.shape), attrs)
+                return carry(spec.op, spec.kind, origin.batch, shape_of(tensor), shape_of(out), attrs)
         return None
 
 

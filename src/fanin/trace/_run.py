@@ -241,7 +241,7 @@ def _batch_axis(
 ) -> BatchAxis | None:
     """The first axis of the first tensor with axes, unless the model or a vector of targets says it is the second."""
     named = _named_arguments(arguments, keywords)
-    first = next((t for _, t in named if t.dim() > 0 and not (t.is_nested and t.layout is torch.strided)), None)
+    first = next((t for _, t in named if t.dim() > 0 and not t.is_nested), None)
     if first is None:
         return None
     axis = 0

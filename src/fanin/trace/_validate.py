@@ -28,11 +28,8 @@ def validate(model: Any, inputs: Any, target: Any, loss: Any) -> tuple[tuple[Any
     for name, parameter in [*model.named_parameters(), *model.named_buffers()]:
         if isinstance(parameter, (UninitializedParameter, UninitializedBuffer)):
             raise InputError.of(name, "a lazy tensor without shape", "a model that has been run once", "the model")
-        if parameter.is_meta:
-            shape = tuple(parameter.shape)
-            raise InputError.of(
-                name, f"a meta tensor of shape {shape}", "real values: fanin.materialize(model, recipe)"
-            )
+        if _has_no_values(parameter):
+            raise InputError.of(name, _described(parameter), "real values: fanin.materialize(model, recipe)")
     if isinstance(inputs, torch.Tensor):
         arguments: tuple[Any, ...] = (inputs,)
         keywords: dict[str, Any] = {}
@@ -48,11 +45,19 @@ def validate(model: Any, inputs: Any, target: Any, loss: Any) -> tuple[tuple[Any
     return arguments, keywords
 
 
+def _has_no_values(tensor: torch.Tensor) -> bool:
+    return tensor.is_meta or type(tensor).__name__ == "FakeTensor"
+
+
+def _described(tensor: torch.Tensor) -> str:
+    return f"a {'meta' if tensor.is_meta else 'fake'} tensor of shape {tuple(tensor.shape)}"
+
+
 def _check_tensors(model: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
     devices = {p.device.type for p in model.parameters()}
     for tensor in tensors_in([*arguments, *keywords.values()]):
-        if tensor.is_meta:
-            raise InputError.of("inputs", f"a meta tensor of shape {tuple(tensor.shape)}", "real values")
+        if _has_no_values(tensor):
+            raise InputError.of("inputs", _described(tensor), "real values")
         if tensor.layout is torch.strided and tensor.dim() > 0 and tensor.numel() == 0:
             raise InputError.of("inputs", f"an empty tensor of shape {tuple(tensor.shape)}", "a batch of at least one")
         if len(devices) == 1 and tensor.dim() > 0 and tensor.device.type not in devices:
