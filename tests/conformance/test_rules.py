@@ -26,13 +26,15 @@ CATEGORIES = frozenset(KINDS.split())
 def evidence_of(arguments: dict[str, Any]) -> Evidence:
     """Evidence as the public ``check`` collects it."""
     from fanin import slots
+    from fanin.api._predict import predict_beside
     from fanin.trace import trace
 
     model = arguments["model"]
     inputs = arguments["inputs"] if isinstance(arguments["inputs"], (tuple, dict)) else (arguments["inputs"],)
     run_ = trace(model, inputs, arguments.get("target"), arguments.get("loss"))
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    return Evidence(model, parameters, slots.find(model, run_.graph), run_, arguments.get("predicted"))
+    found = slots.find(model, run_.graph)
+    return Evidence(model, parameters, found, run_, predict_beside(run_, found, parameters)[0])
 
 
 def verdict(rule: type[Rule], evidence: Evidence) -> tuple[list[Finding], Outcome]:

@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from fanin import checks
+from fanin.api._predict import predict_beside
 from fanin.checks import Evidence
 from fanin.errors import InputError, UnhealthyError
+from fanin.recipe import Recipe
 from fanin.report import Report, measure_weights
 from fanin.slots import find
 from fanin.trace import trace as run_trace
@@ -28,6 +30,7 @@ def check(
     select: str | Sequence[str] | None = None,
     ignore: str | Sequence[str] | None = None,
     thresholds: Mapping[str, float] | None = None,
+    recipe: Recipe | None = None,
     seed: int = 0,
 ) -> Report:
     """Run one batch forward and backward, measure every place, and report what is wrong with the start.
@@ -45,10 +48,13 @@ def check(
         select: codes or prefixes of rules to run ("F", "F101"); all by default.
         ignore: codes or prefixes of rules to leave out.
         thresholds: rule thresholds to override, such as ``{"F101.decades": 3}``; ``fanin explain F101`` lists them.
+        recipe: what the weights were made by, as ``fanin.init_`` returned it; theory then predicts from its word, and
+            parameters that are something else now are named.
         seed: seeds dropout and the cotangent of this run.
 
     Returns:
-        A Report: ``findings``, ``ok``, ``signals``, ``outcomes``; ``show()``, ``save(path)``, ``to_json()``.
+        A Report: ``findings``, ``ok``, ``signals`` (measured, and predicted by theory beside them), ``outcomes``;
+        ``show()``, ``save(path)``, ``to_json()``.
 
     Raises:
         TraceError: if the model or the loss raises; the original exception is its cause.
@@ -69,26 +75,34 @@ def check(
     """
     if not isinstance(model, nn.Module):
         raise InputError.of("model", type(model).__name__, "a torch.nn.Module")
+    if recipe is not None and not isinstance(recipe, Recipe):
+        raise InputError.of("recipe", type(recipe).__name__, "a Recipe, such as fanin.init_ or fanin.plan returns")
     traced = run_trace(model, inputs, target, loss, seed=seed)
     slots = find(model, traced.graph)
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    predicted, why_not = predict_beside(traced, slots, parameters, recipe)
     evidence = Evidence(
         model=model,
-        parameters={name: parameter.detach() for name, parameter in model.named_parameters()},
+        parameters=parameters,
         slots=slots,
         trace=traced,
+        predicted=predicted,
         optimizer=optimizer,
+        notes={"predicted": why_not} if why_not else {},
         loss=loss,
+        recipe=recipe,
     )
     findings, outcomes = checks.run(evidence, select=select, ignore=ignore, thresholds=thresholds)
     return Report(
         findings=tuple(findings),
         outcomes=tuple(outcomes),
-        signals=traced.signals,
+        signals=traced.signals.merged(predicted or ()),
         graph=traced.graph,
         slots=slots,
+        recipe=recipe,
         loss=traced.loss,
         loss_kind=traced.loss_kind,
-        notes=traced.notes,
+        notes=(*traced.notes, *([f"no prediction: {why_not}"] if why_not else [])),
         model=type(model).__name__,
         weights=measure_weights(evidence.parameters, traced.gradients),
     )

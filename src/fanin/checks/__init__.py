@@ -19,6 +19,7 @@ from fanin.checks.f102_exploding import Exploding
 from fanin.checks.f103_saturated import Saturated
 from fanin.checks.f104_dead import Dead
 from fanin.checks.f105_swamped import Swamped
+from fanin.checks.f110_prediction import Disagreement
 from fanin.checks.i501_input_scale import InputScale
 from fanin.checks.l401_overconfident import Overconfident
 from fanin.checks.l402_head_prior import HeadPrior
@@ -43,6 +44,7 @@ for _rule in (
     Saturated,
     Dead,
     Swamped,
+    Disagreement,
     GradientVanishing,
     GradientExploding,
     ZeroGradient,

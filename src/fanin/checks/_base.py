@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from fanin.checks._finding import Finding, Severity
+    from fanin.recipe import Recipe
     from fanin.signals import Signals
     from fanin.slots import Slots
     from fanin.trace import Trace
@@ -37,6 +38,7 @@ class Evidence:
         optimizer: the optimizer the user means to train with, or None.
         notes: why something is missing, by requirement.
         loss: the loss callable the user gave, for rules that take gradient steps on a copy; None for the default.
+        recipe: the plan that the weights should have been made by, or None; ``predicted`` then follows from it.
     """
 
     model: torch.nn.Module
@@ -47,6 +49,7 @@ class Evidence:
     optimizer: Any = None
     notes: Mapping[str, str] = field(default_factory=dict)
     loss: Any = None
+    recipe: Recipe | None = None
 
     def missing(self, requirement: Requirement) -> str | None:
         """The reason why a requirement is not met, or None where it is."""

@@ -78,7 +78,7 @@ def predict_graph(
     flows, calls, _ = _forward(graph, slots, weights, given)
     expected: dict[int, float] = {}
     if measured is not None:
-        expected = _forward(graph, slots, weights, given, measured)[2]
+        expected = _forward(graph, slots, weights, given, measured, (flows, calls))[2]
     grads = _gradients(graph, flows, calls, _start(graph, flows, loss, target_second_moment))
     forward = [_signal(node, flow, expected.get(node.id)) for node, flow in zip(graph.nodes, flows) if _is_float(node)]
     backward = [
@@ -90,23 +90,37 @@ def predict_graph(
 
 
 def _forward(
-    graph: Graph, slots: Slots, weights: WeightMoments, given: InputMoments, measured: Signals | None = None
+    graph: Graph,
+    slots: Slots,
+    weights: WeightMoments,
+    given: InputMoments,
+    measured: Signals | None = None,
+    free: tuple[list[Flow], list[Call | None]] | None = None,
 ) -> tuple[list[Flow], list[Call | None], dict[int, float]]:
-    """Flow and call of each node; with measurements each op starts from them, and its own outcome is returned."""
+    """Flow and call of each node; with measurements each op starts from them, and its own outcome is returned.
+
+    What had to be drawn in the ``free`` run, without measurements, is not drawn again.
+    """
     flows: list[Flow] = []
     calls: list[Call | None] = []
     expected: dict[int, float] = {}
     for node in graph.nodes:
-        flow, call = _node_flow(
-            node, Call(graph, node, tuple(flows[i] for i in node.inputs), weights, slots), given, calls
-        )
+        if measured is not None and free is not None and (node.kind in _DRAWN or free[1][node.id] is None):
+            flows.append(anchored(free[0][node.id], measured.at(node.place)))
+            calls.append(None)
+            continue
+        call = Call(graph, node, tuple(flows[i] for i in node.inputs), weights, slots)
+        flow, passed = _node_flow(node, call, given, calls)
         if measured is not None:
-            if call is not None and flow.exact and _is_float(node):
+            if passed is not None and flow.exact and _is_float(node):
                 expected[node.id] = flow.second
             flow = anchored(flow, measured.at(node.place))
         flows.append(flow)
-        calls.append(call)
+        calls.append(passed)
     return flows, calls, expected
+
+
+_DRAWN = ("recurrent", "other")
 
 
 def _node_flow(node: Node, call: Call, given: InputMoments, calls: list[Call | None]) -> tuple[Flow, Call | None]:

@@ -88,7 +88,7 @@ class Elementwise(Propagator):
         f = function_of(call)
         if f is None:
             return replace(x, exact=False)
-        form = x.gaussian()
+        form = _lognormal(x) if _needs_positive(call) and 2 * x.mean > math.sqrt(x.variance) else x.gaussian()
         inner = form.value
 
         def composed(u: Array) -> Array:
@@ -118,6 +118,25 @@ class Elementwise(Propagator):
         gate = gaussian_image(_logistic, *_normal(x))
         slope = gaussian_image(lambda u: _logistic(u) * (1 - _logistic(u)), *_normal(x))
         return grad.times((gate.second + slope.second * x.second) / 2)
+
+
+def _needs_positive(call: Call) -> bool:
+    exponent = call.attrs.get("exponent")
+    power = isinstance(exponent, float) and (exponent < 0 or not exponent.is_integer())
+    return call.inputs[0].form is None and (call.node.op in _ROOTS or (call.node.op == "pow" and power))
+
+
+_ROOTS = frozenset({"sqrt", "rsqrt", "log", "log2", "log10", "reciprocal", "rdiv"})
+
+
+def _lognormal(x: Flow) -> Form:
+    """A positive law with these moments: means of squares are never 0, where a root's reciprocal would be infinite."""
+    square = x.mean**2
+    spread = math.log1p(x.variance / square)
+    if spread < 1e-12:
+        return x.gaussian()
+    correlation = np.log1p(np.maximum(x.kernel - square, -0.9 * square) / square) / spread
+    return Form(np.exp, math.log(x.mean) - spread / 2, spread, np.clip(correlation, -1.0, 1.0))
 
 
 def _logistic(x: Array) -> Array:

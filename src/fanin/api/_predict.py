@@ -1,0 +1,42 @@
+"""What theory says of a run, beside what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fanin.errors import FaninError
+from fanin.recipe import Recipe
+from fanin.signals import Signals
+from fanin.slots import Slots
+from fanin.theory import model_moments, predict_trace
+from fanin.trace import Trace
+
+__all__ = ["predict_beside"]
+
+
+def predict_beside(
+    traced: Trace, slots: Slots, parameters: Mapping[str, Any], recipe: Recipe | None = None
+) -> tuple[Signals | None, str]:
+    """Predicted signals of a run, or None and the reason.
+
+    A check is of use without a prediction, so what theory cannot follow is said and stops nothing. A recipe that does
+    not fit the model is the user's mistake and is raised.
+
+    Args:
+        traced: the run.
+        slots: places of the parameters.
+        parameters: canonical name → tensor.
+        recipe: what the weights were made by; None for the moments of the weights that are there.
+
+    Returns:
+        (signals, "") or (None, why).
+
+    Raises:
+        InputError: if the recipe writes a parameter that the model does not have, or one of another shape.
+    """
+    weights = model_moments(parameters, slots, recipe)
+    try:
+        return predict_trace(traced, slots, weights), ""
+    except (FaninError, RuntimeError, NotImplementedError) as error:
+        return None, str(error)
