@@ -141,7 +141,7 @@ def compare(
     def train(todos: Sequence[Todo]) -> list[Run]:
         fresh = [todo for todo in todos if todo not in done]
         jobs = groups(fresh, STACK if setup.together else 1) if fresh else []
-        keys = identities(setup, digests, fresh) if keep else {}
+        keys = identities(setup, digests, fresh) if keep is not None else {}
         done.update(work(setup, jobs, n_jobs=n_jobs, store=keep, keys=keys, resume=resume))
         return [done[todo] for todo in todos]
 

@@ -41,7 +41,9 @@ def rungs(candidates: int, steps: int) -> list[tuple[int, int]]:
         (max(last, math.ceil(candidates / 2)), max(1, steps // 2)),
         (last, steps),
     ]
-    return [rung for rung, after in itertools.pairwise(plan) if rung[0] > after[0] and rung[1] < after[1]] + [plan[-1]]
+    kept = [rung for rung, after in itertools.pairwise(plan) if rung[0] > after[0] and rung[1] < after[1]]
+    kept.append(plan[-1])
+    return [(candidates, kept[0][1]), *kept[1:]]  # too few updates for a first rung: all get what the next one gives
 
 
 def best(runs: Sequence[Run], keep: int) -> list[float]:

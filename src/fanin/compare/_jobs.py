@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pickle import PicklingError
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -17,6 +18,7 @@ from fanin.compare._run import Run
 from fanin.compare._start import Entrant, MakeModel, build
 from fanin.compare._together import train_together
 from fanin.compare._train import Probe, train_alone
+from fanin.errors import InputError
 
 if TYPE_CHECKING:
     from fanin.compare._optimizers import MakeOptimizer
@@ -149,12 +151,10 @@ def work(
 
     A job of which a part is stored runs as a whole, so that a resumed race has the numbers of one that ran through.
     """
-    from joblib import Parallel, delayed  # type: ignore[import-untyped]
-
     done: dict[Todo, Run] = {}
     missing = []
     for todos in jobs:
-        stored = {todo: store.get(keys[todo]) for todo in todos} if store and resume else {}
+        stored = {todo: store.get(keys[todo]) for todo in todos} if store is not None and resume else {}
         if stored and all(stored.values()):
             done |= {todo: run for todo, run in stored.items() if run is not None}
             _progress.advance(sum(todo.steps for todo in todos))
@@ -162,12 +162,26 @@ def work(
             missing.append(list(todos))
     if not missing:
         return done
-    # The backend is joblib's choice (loky), or whatever joblib.parallel_config() says around the call.
-    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-    for runs, process in parallel(delayed(execute)(setup, todos) for todos in missing):
+    for runs, process in _sent(setup, missing, n_jobs):
         finished = {Todo(run.scheme, run.lr, run.seed, run.steps): run for run in runs}
-        if store:
+        if store is not None:
             store.put({keys[todo]: run for todo, run in finished.items()})
         done |= finished
         _progress.settle(sum(run.steps for run in runs), ticked=process == os.getpid())
     return done
+
+
+def _sent(setup: Setup, jobs: Sequence[Sequence[Todo]], n_jobs: int | None) -> Iterator[tuple[list[Run], int]]:
+    """The results as they come; the backend is joblib's choice (loky), or what joblib.parallel_config() says."""
+    from joblib import Parallel, delayed  # type: ignore[import-untyped]
+    from joblib.externals.loky.process_executor import BrokenProcessPool  # type: ignore[import-untyped]
+
+    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    try:
+        yield from parallel(delayed(execute)(setup, todos) for todos in jobs)
+    except (BrokenProcessPool, PicklingError) as error:
+        raise InputError(
+            f"n_jobs={n_jobs}: a worker process could not do its work ({error}). Are make_model, schemes, loss and "
+            "optimizer defined in a module that can be imported, and is there memory for so many workers? n_jobs=1 "
+            "runs in this process."
+        ) from error

@@ -154,6 +154,10 @@ class Race:
 
     def summary(self) -> tuple[Row, ...]:
         """One row per scheme, in the order given."""
+        return self._rows
+
+    @cached_property
+    def _rows(self) -> tuple[Row, ...]:
         return tuple(self._row(scheme) for scheme in self.schemes)
 
     def _row(self, scheme: str) -> Row:
@@ -179,7 +183,7 @@ class Race:
 
     def metric(self) -> str:
         """What decides by default: test accuracy where there is one, else test loss, else training loss."""
-        first = self._row(self.schemes[0])
+        first = self._rows[0]
         if first.test_accuracy is not None:
             return "test_accuracy"
         return "test_loss" if first.test_loss is not None else "loss"

@@ -90,7 +90,9 @@ class _Stack:
         """The model of one run, for looking at: the same module each time, with that run's values."""
         with torch.no_grad():
             stacked = {**self.fixed, **self.trainable}
-            for name, tensor in chain[tuple[str, torch.Tensor]](self.base.named_parameters(), self.base.named_buffers()):
+            for name, tensor in chain[tuple[str, torch.Tensor]](
+                self.base.named_parameters(), self.base.named_buffers()
+            ):
                 tensor.copy_(stacked[name][run])
         return self.base
 
