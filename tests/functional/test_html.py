@@ -206,6 +206,9 @@ def test_with_the_converter_charts_are_inline(text: str) -> None:
     assert text.count('<svg role="img"') >= 8
     assert "fanin[figures]" not in text
     assert "var(--fanin-series-0," in text
+    phase = text[text.index('id="figure-phase"') :]
+    drawn = phase[phase.index("<svg") : phase.index("</svg>")]
+    assert "var(" not in drawn, "colours that stand for numbers do not follow the screen"
 
 
 class Block(nn.Module):

@@ -106,7 +106,7 @@ def _inline(found: Figure) -> Markup:
     spec = found.spec("light")
     spec.pop("title", None)
     spec["config"] = {**spec["config"], "aria": False, "padding": 4}
-    drawing = themed(svg(spec), THEMES["light"])
+    drawing = svg(spec) if found.kind.mapped else themed(svg(spec), THEMES["light"])
     drawing = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", drawing)
     drawing = re.sub(r'\b(id="|href="#|url\(#)', rf"\1{found.name}-", drawing)
     drawing = re.sub(r'\b(?:d|transform|x|y|x1|x2|y1|y2|width|height)="[^"]*"', _shortened, drawing)

@@ -58,7 +58,8 @@ class Kind:
         draw: those values → a specification.
         table: those values → headings and rows.
         example: values for tests and the page of figures.
-        of_report: True where ``data`` reads a Report and nothing else.
+        of_report: True where ``data`` can read a Report.
+        mapped: True where colours stand for numbers: a page then shows the light drawing on any screen.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Kind:
     table: Callable[[Data], Table]
     example: Callable[[], Data]
     of_report: bool = False
+    mapped: bool = False
 
 
 REGISTRY: Registry[Kind] = Registry("figure")

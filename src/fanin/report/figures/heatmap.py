@@ -144,5 +144,6 @@ KIND = REGISTRY.add(
         draw,
         table,
         example,
+        mapped=True,
     ),
 )

@@ -259,5 +259,6 @@ KIND = REGISTRY.add(
         table,
         example,
         of_report=True,
+        mapped=True,
     ),
 )

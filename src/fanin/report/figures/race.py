@@ -138,12 +138,14 @@ def _title(curves: Mapping[str, list[dict[str, Any]]], metric: str) -> str:
         return f"No scheme finished: all {len(failed)} diverged"
     best = better(finished, key=lambda name: finished[name])
     rest = {name: value for name, value in finished.items() if name != best}
-    words = f"{best} reaches {metric} {number(finished[best], 2)}"
+    top = number(finished[best], 2)
+    words = f"{best} reaches {metric} {top}"
     if rest:
         rival = better(rest, key=lambda name: rest[name])
-        words += f"; {rival}, next, {number(rest[rival], 2)}"
+        second = number(rest[rival], 2)
+        words += f"; {rival}, next, {second}"
         if _overlap(ends[best], ends[rival]):
-            words += " (intervals overlap)"
+            words = f"No difference shown: {metric} {top} with {best}, {second} with {rival}, intervals overlap"
     return words + (f"; {', '.join(failed)} diverged" if failed else "")
 
 

@@ -228,3 +228,11 @@ def test_thinned_and_short() -> None:
     with pytest.raises(InputError):
         thinned([1], 1)
     assert short_names(["a.b", "x" * 40], 10) == ["a.b", "…" + "x" * 9]
+
+
+def test_the_page_of_figures_is_up_to_date() -> None:
+    import runpy
+
+    folder = Path(__file__).parents[4] / "docs"
+    text = runpy.run_path(str(folder / "_figures.py"))["text"]()
+    assert (folder / "figures.md").read_text(encoding="utf-8") == text, "run: python docs/_figures.py"
