@@ -105,7 +105,8 @@ def _values(tensor: Any) -> np.ndarray | None:
 
 
 def _measured(name: str, shape: tuple[int, ...], values: np.ndarray, gradient: Any) -> WeightStats:
-    finite = values[np.isfinite(values)]
+    total = float(values.sum(dtype=np.float64))
+    finite = values if math.isfinite(total) else values[np.isfinite(values)]  # a copy only where it is needed
     slope = None if gradient is None else _values(gradient)
     reached = None if slope is None else math.sqrt(float(np.square(slope, dtype=np.float64).mean()))
     if reached is not None and not math.isfinite(reached):
