@@ -21,6 +21,7 @@ from fanin.compare._train import Probe, train_alone
 from fanin.errors import InputError
 
 if TYPE_CHECKING:
+    from fanin.compare._checkpoint import Checkpoint
     from fanin.compare._optimizers import MakeOptimizer
     from fanin.compare._store import Store
     from fanin.compare._task import Task
@@ -69,12 +70,13 @@ class Setup:
         return frozenset({0, steps, *range(self.test_every, steps, self.test_every)})
 
 
-def execute(setup: Setup, todos: Sequence[Todo]) -> tuple[list[Run], int]:
+def execute(setup: Setup, todos: Sequence[Todo], checkpoint: Checkpoint | None = None) -> tuple[list[Run], int]:
     """Do one job.
 
     Args:
         setup: what all runs share.
         todos: the runs of this job; in a stack they have the same number of updates.
+        checkpoint: where it may keep its state while it is under way; one run or one stack.
 
     Returns:
         The runs in the same order, and the process that did them.
@@ -93,6 +95,7 @@ def execute(setup: Setup, todos: Sequence[Todo]) -> tuple[list[Run], int]:
                 probe=setup.probe,
                 probe_at=setup.probe_at,
                 tick=_progress.tick,
+                checkpoint=checkpoint,
             )
         else:
             results = [
@@ -107,6 +110,7 @@ def execute(setup: Setup, todos: Sequence[Todo]) -> tuple[list[Run], int]:
                     probe=setup.probe,
                     probe_at=setup.probe_at,
                     tick=_progress.tick,
+                    checkpoint=checkpoint,
                 )
                 for todo, model in zip(todos, models)
             ]
@@ -159,7 +163,8 @@ def work(
             done |= {todo: run for todo, run in stored.items() if run is not None}
             _progress.advance(sum(todo.steps for todo in todos))
         else:
-            missing.append(list(todos))
+            keep = None if store is None else store.checkpoint((keys[todo] for todo in todos), resume=resume)
+            missing.append((list(todos), keep))
     if not missing:
         return done
     for runs, process in _sent(setup, missing, n_jobs):
@@ -171,14 +176,16 @@ def work(
     return done
 
 
-def _sent(setup: Setup, jobs: Sequence[Sequence[Todo]], n_jobs: int | None) -> Iterator[tuple[list[Run], int]]:
+def _sent(
+    setup: Setup, jobs: Sequence[tuple[Sequence[Todo], Checkpoint | None]], n_jobs: int | None
+) -> Iterator[tuple[list[Run], int]]:
     """The results as they come; the backend is joblib's choice (loky), or what joblib.parallel_config() says."""
     from joblib import Parallel, delayed  # type: ignore[import-untyped]
     from joblib.externals.loky.process_executor import BrokenProcessPool  # type: ignore[import-untyped]
 
     parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
     try:
-        yield from parallel(delayed(execute)(setup, todos) for todos in jobs)
+        yield from parallel(delayed(execute)(setup, todos, keep) for todos, keep in jobs)
     except (BrokenProcessPool, PicklingError) as error:
         raise InputError(
             f"n_jobs={n_jobs}: a worker process could not do its work ({error}). Are make_model, schemes, loss and "

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
+from fanin.compare._checkpoint import TABLE, Checkpoint
 from fanin.compare._run import Run
 from fanin.errors import DataError
 
@@ -32,6 +34,7 @@ class Store:
         try:
             with closing(self._open()) as file, file:
                 file.execute(_TABLE)
+                file.execute(TABLE)
         except sqlite3.Error as error:
             raise DataError(f"store {self.path}: {error}; expected a file of runs, or a new name.") from error
 
@@ -44,15 +47,24 @@ class Store:
             row = file.execute("SELECT run FROM runs WHERE key = ?", (key,)).fetchone()
         return None if row is None else _read(row[0])
 
+    def checkpoint(self, keys: Iterable[str], *, resume: bool) -> Checkpoint:
+        """Where the job of these runs may keep its state while it is under way."""
+        return Checkpoint(self.path.absolute(), _job(keys), resume)
+
     def put(self, runs: Mapping[str, Run]) -> None:
-        """Keep all of them or, if the process dies now, none."""
+        """Keep all of them or, if the process dies now, none; the state of their job is no longer needed."""
         rows = [(key, _written(run)) for key, run in runs.items()]
         with closing(self._open()) as file, file:
             file.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?)", rows)
+            file.execute("DELETE FROM partial WHERE job = ?", (_job(runs),))
 
     def __len__(self) -> int:
         with closing(self._open()) as file:
             return int(file.execute("SELECT COUNT(*) FROM runs").fetchone()[0])
+
+
+def _job(keys: Iterable[str]) -> str:
+    return hashlib.blake2b("\n".join(sorted(keys)).encode(), digest_size=20).hexdigest()
 
 
 def _written(run: Run) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from fanin.compare._quiet import modes_kept, seeded
 from fanin.compare._stacked_ops import layered, stacked_cross_entropy, stacked_squared_error
 from fanin.compare._task import Task, batches, cross_entropy, mean_squared_error, scores_of, tensors
 from fanin.compare._train import Probe, Sampled, curve_of
+
+if TYPE_CHECKING:
+    from fanin.compare._checkpoint import Checkpoint
 
 __all__ = ["STACK", "train_together", "why_alone", "why_slower"]
 
@@ -90,7 +93,7 @@ class _Stack:
         """The model of one run, for looking at: the same module each time, with that run's values."""
         with torch.no_grad():
             stacked = {**self.fixed, **self.trainable}
-            for name, tensor in chain[tuple[str, torch.Tensor]](
+            for name, tensor in itertools.chain[tuple[str, torch.Tensor]](
                 self.base.named_parameters(), self.base.named_buffers()
             ):
                 tensor.copy_(stacked[name][run])
@@ -126,6 +129,21 @@ class _Descent:
             for value, grad, lr, state in zip(self.values, grads, self.lr, self.state):
                 self.rule(value, grad, lr, state, self.t)
 
+    def memory(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        own = [optimizer.state_dict() for _, optimizer in self.own]
+        state = [] if self.own else self.state
+        return {"values": [value.detach() for value in self.values], "t": self.t, "state": state, "own": own}
+
+    @torch.no_grad()
+    def restore(self, memory: dict[str, Any]) -> None:
+        """Inverse of :meth:`memory`."""
+        for value, saved in zip(self.values, memory["values"]):
+            value.copy_(saved)
+        self.t, self.state = memory["t"], memory["state"]
+        for (_, optimizer), saved in zip(self.own, memory["own"]):
+            optimizer.load_state_dict(saved)
+
 
 def train_together(
     models: Sequence[nn.Module],
@@ -139,6 +157,7 @@ def train_together(
     probe: Probe | None = None,
     probe_at: Collection[int] = (),
     tick: Callable[[int], None] = lambda updates: None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[tuple[Curve, Sampled]]:
     """Train models of one architecture side by side, each with its own rate, seed and order of batches.
 
@@ -166,8 +185,16 @@ def train_together(
 
     with seeded(seeds[0]):
         stack.base.train()
-        look(0)
-        for step, index in enumerate(_indices(len(x), task.batch_size, steps, seeds), start=1):
+        state = checkpoint.load() if checkpoint is not None else None
+        if state is None:
+            look(0)
+        else:
+            descent.restore(state["descent"])
+            losses, tests, sampled, running = (state[name] for name in ("losses", "tests", "sampled", "running"))
+            tick(len(models) * state["step"])
+        done = 0 if state is None else state["step"]
+        order = itertools.islice(_indices(len(x), task.batch_size, steps, seeds), done, None)
+        for step, index in enumerate(order, start=done + 1):
             values = stack.call(task.loss, x[index], y[index])
             for run, value in enumerate(values.tolist()):
                 if running[run]:
@@ -177,6 +204,9 @@ def train_together(
                 break
             descent.step(stack.grads(values))
             look(step)
+            if checkpoint is not None and checkpoint.due():
+                record = {"step": step, "losses": losses, "tests": tests, "sampled": sampled, "running": running}
+                checkpoint.save({**record, "descent": descent.memory()})
             tick(len(models))
     return [(curve_of(losses[run], tests[run], seed), tuple(sampled[run])) for run, seed in enumerate(seeds)]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
+from fanin.compare._checkpoint import random_states, set_random_states
 from fanin.compare._curve import Curve
 from fanin.compare._optimizers import MakeOptimizer, make_optimizer
 from fanin.compare._quiet import modes_kept, seeded
@@ -15,6 +18,7 @@ from fanin.compare._task import Loss, Task, batches, make_task, tensors, tested
 from fanin.errors import InputError
 
 if TYPE_CHECKING:
+    from fanin.compare._checkpoint import Checkpoint
     from fanin.data import Dataset
 
 __all__ = ["Probe", "Sampled", "budget", "train", "train_alone"]
@@ -91,6 +95,7 @@ def train_alone(
     probe: Probe | None = None,
     probe_at: Collection[int] = (),
     tick: Callable[[int], None] = lambda updates: None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Curve, Sampled]:
     """Train one model; see :func:`train`. ``tick(1)`` is called after each update."""
     update = make_optimizer(list(model.parameters()), optimizer, lr)
@@ -110,8 +115,21 @@ def train_alone(
 
     with seeded(seed), modes_kept(model):
         model.train()
-        look(0)
-        for step, index in enumerate(batches(len(x), task.batch_size, steps, seed), start=1):
+        state = checkpoint.load() if checkpoint is not None else None
+        if state is None:
+            look(0)
+        else:
+            model.load_state_dict(state["model"])
+            with torch.no_grad():  # those that are not persistent are in no state_dict
+                for name, buffer in model.named_buffers():
+                    buffer.copy_(state["buffers"][name])
+            update.load_state_dict(state["optimizer"])
+            losses, tests, sampled = state["losses"], state["tests"], state["sampled"]
+            set_random_states(state["random"])
+            tick(state["step"])
+        done = 0 if state is None else state["step"]
+        order = itertools.islice(batches(len(x), task.batch_size, steps, seed), done, None)
+        for step, index in enumerate(order, start=done + 1):
             update.zero_grad(set_to_none=True)
             value = task.loss(model(x[index]), y[index])
             losses.append(float(value.detach()))
@@ -120,6 +138,11 @@ def train_alone(
             value.backward()
             update.step()
             look(step)
+            if checkpoint is not None and checkpoint.due():
+                record = {"step": step, "losses": losses, "tests": tests, "sampled": sampled}
+                weights = {"model": model.state_dict(), "buffers": dict(model.named_buffers())}
+                weights["optimizer"] = update.state_dict()
+                checkpoint.save({**record, **weights, "random": random_states()})
             tick(1)
     return curve_of(losses, tests, seed), tuple(sampled)
 

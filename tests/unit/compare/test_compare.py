@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import random
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,8 @@ import torch
 from torch import nn
 
 import fanin.compare as package
+from fanin.compare import _checkpoint, _progress, compare, run, train
 from fanin.compare import _compare as module
-from fanin.compare import compare, run, train
 from fanin.compare._jobs import Todo, groups
 from fanin.compare._store import Store
 from fanin.data import Dataset
@@ -264,6 +266,40 @@ def test_resumed_is_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not again
     assert compare(mlp, DATA, ["torch", "he"], **SHORT, store=tmp_path / "runs.sqlite", resume=False) == whole
     assert sum(again) == len(whole.runs)
+
+
+class Own(torch.optim.SGD):
+    """An optimizer that torch's names do not know."""
+
+
+@pytest.mark.parametrize(
+    ("make", "optimizer"),
+    [(mlp, "adam"), (mlp, lambda p, lr: Own(p, lr=lr, momentum=0.9)), (normed, "adam"), (normed, "momentum")],
+)
+def test_a_job_goes_on_where_it_was(
+    make: object, optimizer: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted in the middle of a job: the same bits, and no update done twice; dropout and BatchNorm included."""
+    common = {"seeds": 1, "lrs": [0.01], "steps": 12, "batch_size": 16, "test_every": 5, "optimizer": optimizer}
+    common |= {"probe": lambda model, step: step, "probe_at": [0, 3, 12]}
+    whole = run(make, DATA, ["he"], **common)  # type: ignore[arg-type]
+    monkeypatch.setattr(_checkpoint, "EVERY", 0.0)
+    ticks: list[int] = []
+
+    def tick(updates: int) -> None:
+        ticks.append(updates)
+        if len(ticks) == 7:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_progress, "tick", tick)
+    with pytest.raises(KeyboardInterrupt):
+        run(make, DATA, ["he"], **common, store=tmp_path / "s")  # type: ignore[arg-type]
+    ticks[:] = [0] * 7
+    resumed = run(make, DATA, ["he"], **common, store=tmp_path / "s")  # type: ignore[arg-type]
+    assert resumed == whole
+    assert ticks[7:] == [7, 1, 1, 1, 1, 1]
+    with closing(sqlite3.connect(tmp_path / "s")) as file:
+        assert file.execute("SELECT COUNT(*) FROM partial").fetchone() == (0,)
 
 
 def wider() -> nn.Module:
