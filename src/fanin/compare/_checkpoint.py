@@ -66,7 +66,7 @@ class Checkpoint:
         with closing(self._open()) as file, file:
             file.execute("INSERT OR REPLACE INTO partial VALUES (?, ?)", (self.job, buffer.getvalue()))
         self.last = time.monotonic()
-        self.cost = self.last - begin if EVERY else 0.0
+        self.cost = self.last - begin
 
     def _open(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path, timeout=60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 from collections.abc import Mapping
@@ -241,9 +240,9 @@ class Race:
 
     def show(self, *, width: int | None = None) -> None:
         """Print the verdict, a table and the training curves."""
-        # Drawing lies above this layer; it is looked up when asked for, so that records load without it.
-        drawing: Any = importlib.import_module("fanin.report._race")
-        drawing.show_race(self, width=width)
+        from fanin.report import Screen, show_race  # when asked for, so that records load without it
+
+        show_race(self, Screen(width=width))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; strict JSON (no NaN)."""

@@ -50,16 +50,12 @@ class Entrant:
             write(model, self.how, seed)
         elif isinstance(self.how, (str, schemes.Scheme)):
             batch = task.data.batch(_PLANNING_BATCH, seed=seed)
-            graph = trace(model, batch.inputs, batch.target, _loss_for(task), statistics=False).graph
+            graph = trace(model, batch.inputs, batch.target, task.loss, statistics=False).graph
             recipe = schemes.plan(self.how, find(model, graph), graph, target=batch.target, **self.options)
             write(model, recipe, seed)
         else:
             with seeded(seed):
                 self.how(model)
-
-
-def _loss_for(task: Task) -> Any:
-    return task.loss
 
 
 def entrants(given: Any) -> tuple[Entrant, ...]:

@@ -254,6 +254,9 @@ def why_slower(model: nn.Module, task: Task) -> str | None:
     device = next(model.parameters()).device
     if device.type != "cpu":
         return None
+    values = sum(parameter.numel() for parameter in model.parameters())
+    if values > _PAYS:  # large tables that a sample hardly touches: a stack of them would only fill the memory
+        return f"{values / 1e6:.1f} million parameters; a stack pays below {_PAYS // 10**6}"
     x = tensors(task.data.train_x[:_TRIAL], device)
     with seeded(0), torch.no_grad(), FlopCounterMode(display=False) as counter:
         copy.deepcopy(model)(x)

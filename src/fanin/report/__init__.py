@@ -8,6 +8,7 @@ from fanin.report._glyphs import sparkline as sparkline
 from fanin.report._glyphs import spread as spread
 from fanin.report._places import Place as Place
 from fanin.report._places import places as places
+from fanin.report._race import show_race as show_race
 from fanin.report._recipe_table import show_recipe as show_recipe
 from fanin.report._report import Report as Report
 from fanin.report._screen import Screen as Screen
@@ -27,6 +28,7 @@ __all__ = [
     "measure_weights",
     "number",
     "places",
+    "show_race",
     "show_recipe",
     "show_report",
     "sparkline",

@@ -21,15 +21,14 @@ _WINDOW = 20
 """Updates averaged in the curves; batches of one run differ more than the schemes do."""
 
 
-def show_race(race: Race, screen: Screen | None = None, *, width: int | None = None) -> None:
+def show_race(race: Race, screen: Screen | None = None) -> None:
     """Print the verdict, one row per scheme, the median training curves, and what else should be known.
 
     Args:
         race: the record.
         screen: where to print; standard output by default.
-        width: columns of the default screen.
     """
-    screen = screen or Screen(width=width)
+    screen = screen or Screen()
     settings = race.settings
     screen.rule(f"Race: {', '.join(race.schemes)}")
     screen.print(race.verdict())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import random
 import sqlite3
 from collections.abc import Iterator
@@ -284,6 +285,7 @@ def test_a_job_goes_on_where_it_was(
     common |= {"probe": lambda model, step: step, "probe_at": [0, 3, 12]}
     whole = run(make, DATA, ["he"], **common)  # type: ignore[arg-type]
     monkeypatch.setattr(_checkpoint, "EVERY", 0.0)
+    monkeypatch.setattr(_checkpoint, "_SHARE", math.inf)
     ticks: list[int] = []
 
     def tick(updates: int) -> None:

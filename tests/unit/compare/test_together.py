@@ -210,3 +210,6 @@ def test_large_models_do_not_pay() -> None:
     reason = why_slower(nn.Sequential(nn.Linear(6, 2000), nn.Linear(2000, 300)).double(), task())
     assert reason is not None
     assert "million operations" in reason
+    reason = why_slower(nn.Sequential(nn.Linear(6, 3), nn.Embedding(300_000, 4)).double(), task())
+    assert reason is not None
+    assert "million parameters" in reason
