@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import math
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,56 +51,77 @@ class Mixed(nn.Module):
 IDS = torch.randint(1, 11, (3, 5), generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture(scope="module")
-def traced():
-    model = Mixed()
-    return model, trace(model, IDS).graph
+def case(name):
+    """A model that the scheme fits, its inputs and targets."""
+    example = REGISTRY[name].example()
+    return example if example is not None else (Mixed(), IDS, None)
+
+
+@cache
+def traced(name):
+    model, inputs, target = case(name)
+    return model, trace(model, inputs, statistics=False).graph, inputs, target
+
+
+def planned(name, model, graph, inputs, target, **options):
+    return plan(name, find(model, graph), graph, target=target, model=model, inputs=inputs, **options)
 
 
 @pytest.mark.parametrize("name", names())
-@pytest.mark.parametrize("with_graph", [False, True])
-def test_every_parameter_is_planned_or_kept_and_the_model_is_untouched(traced, name, with_graph):
-    model, graph = traced
-    graph = graph if with_graph else None
+def test_every_parameter_is_planned_or_kept_and_the_model_is_untouched(name):
+    model, graph, inputs, target = traced(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
+    recipe = planned(name, model, graph, inputs, target)
     slots = find(model, graph)
-    # Without a run nobody can know what a bare parameter does; the caller then says so.
-    recipe = plan(name, slots, graph, keep=[] if with_graph else ["scale"])
     covered = [*recipe, *(kept.name for kept in recipe.kept)]
     assert sorted(covered) == sorted(slots)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-    assert {"frozen.weight", "frozen.bias", "scale"} <= {kept.name for kept in recipe.kept}
     for line in recipe.lines:
         assert re.search(r"\w", line.reason)
         assert "\n" not in line.reason
         assert line.shape == slots[line.name].shape
-    assert Recipe.from_json(recipe.to_json()) == recipe
+        assert math.isfinite(line.std)
+    assert Recipe.from_json(json.dumps(recipe.to_json(), allow_nan=False)) == recipe
+
+
+@pytest.mark.parametrize("name", [name for name in names() if REGISTRY[name].example() is None])
+@pytest.mark.parametrize("with_graph", [False, True])
+def test_schemes_for_any_model(name, with_graph):
+    model, graph, inputs, target = traced(name)
+    graph = graph if with_graph else None
+    # Without a run nobody can know what a bare parameter does; the caller then says so.
+    recipe = planned(name, model, graph, inputs, target, keep=[] if with_graph else ["scale"])
+    assert sorted([*recipe, *(kept.name for kept in recipe.kept)]) == sorted(find(model, graph))
+    assert {"frozen.weight", "frozen.bias", "scale"} <= {kept.name for kept in recipe.kept}
     assert recipe.line("table.weight").zero_rows == (0,)
 
 
 @pytest.mark.parametrize("name", names())
-def test_a_plan_can_be_written_and_starts_finite(traced, name):
-    _, graph = traced
-    model = Mixed()
-    recipe = plan(name, find(model, graph), graph)
-    write(model, recipe, seed=1)
+def test_a_plan_can_be_written_and_starts_finite(name):
+    _, graph, inputs, target = traced(name)
+    model = case(name)[0]
+    ties = {key: id(value) for key, value in model.named_parameters(remove_duplicate=False)}
+    write(model, planned(name, model, graph, inputs, target), seed=1)
     assert all(value.isfinite().all() for value in model.state_dict().values())
-    assert model.head.weight is model.table.weight
-    assert model(IDS).isfinite().all()
+    assert {key: id(value) for key, value in model.named_parameters(remove_duplicate=False)} == ties
+    out = model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+    assert all(part.isfinite().all() for part in (out if isinstance(out, tuple) else (out,)))
 
 
 @pytest.mark.parametrize("name", names())
 def test_options_are_checked(name):
-    slots = find(nn.Linear(2, 2))
+    model, graph, inputs, target = traced(name)
     with pytest.raises(InputError, match="no_such_option"):
-        plan(name, slots, no_such_option=1)
+        plan(name, find(model, graph), graph, no_such_option=1)
+    weight = next(slot.name for slot in find(model, graph).values() if slot.role == "weight")
+    wrong = weight[:-1]
     for argument in ("overrides", "keep", "only"):
-        value = {"wieght": Normal()} if argument == "overrides" else ["wieght"]
-        with pytest.raises(InputError, match="near: weight"):
-            plan(name, slots, **{argument: value})
+        value = {wrong: Normal()} if argument == "overrides" else [wrong]
+        with pytest.raises(InputError, match=rf"near: .*{re.escape(weight)}"):
+            planned(name, model, graph, inputs, target, **{argument: value})
 
 
-@pytest.mark.parametrize("name", [name for name in names() if name != "torch"])
+@pytest.mark.parametrize("name", [n for n in names() if n != "torch" and REGISTRY[n].example() is None])
 def test_an_unknown_parameter_stops_the_plan(name):
     class Bare(nn.Module):
         def __init__(self) -> None:
@@ -108,6 +133,49 @@ def test_an_unknown_parameter_stops_the_plan(name):
     # twins: each of the named ways goes on
     assert list(plan(name, find(Bare()), overrides={"table": Normal(std=0.1)})) == ["table"]
     assert [kept.name for kept in plan(name, find(Bare()), keep=["table"]).kept] == ["table"]
+
+
+@pytest.mark.parametrize("name", [name for name in names() if REGISTRY[name].looks_for])
+def test_a_scheme_that_does_not_fit_says_what_it_looked_for(name):
+    class Bare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = nn.Parameter(torch.ones(4))
+
+        def forward(self, x):
+            return (x * self.gain).relu()
+
+    model, x = Bare(), torch.ones(2, 4)
+    graph = trace(model, x, statistics=False).graph
+    with pytest.raises(PlanError) as caught:
+        planned(name, model, graph, x, None)
+    assert f"scheme {name!r} looked for {REGISTRY[name].looks_for}; found" in str(caught.value)
+    planned(name, *traced(name))  # twin: its example fits
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_a_scheme_needs_is_what_it_asks_for(name):
+    model, needs = traced(name)[0], REGISTRY[name].needs
+    assert set(needs) <= {"graph", "batch", "targets"}
+    keep = [] if REGISTRY[name].example() else ["scale"]
+    if needs:
+        with pytest.raises(PlanError, match=rf"scheme {name!r} .*pass "):
+            plan(name, find(model))
+    elif name == "rl":  # its example is no nn.Sequential, whose order would tell the head
+        with pytest.raises(PlanError, match="pass inputs"):
+            plan(name, find(model))
+    else:
+        plan(name, find(model), keep=keep)
+
+
+def test_the_docs_page_is_up_to_date():
+    script = Path(__file__).parents[2] / "docs" / "_schemes.py"
+    spec = importlib.util.spec_from_file_location("docs_schemes", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.TARGET.read_text(encoding="utf-8") == module.text(), "run: python docs/_schemes.py"
 
 
 def test_each_scheme_has_its_file_and_says_what_it_is():

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print name, title and source of each scheme."""
+    """Print name, title, needs and source of each scheme."""
     import json
 
     from rich.table import Table
@@ -32,15 +32,27 @@ def run(arguments: argparse.Namespace) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("scheme", no_wrap=True)
     table.add_column("what it does", overflow="fold", ratio=3)
+    table.add_column("needs", overflow="fold", ratio=1)
     table.add_column("source", overflow="fold", ratio=2)
     for entry in entries:
+        needs = ", ".join((*entry["needs"], *([entry["looks_for"].partition(" (")[0]] if entry["looks_for"] else ())))
         table.add_row(
-            screen.text(entry["name"], "bold"), screen.text(entry["title"]), screen.text(entry["source"], "dim")
+            screen.text(entry["name"], "bold"),
+            screen.text(entry["title"]),
+            screen.text(needs),
+            screen.text(entry["source"], "dim"),
         )
     screen.print(table)
     screen.print()
+    screen.print(screen.text("graph: inputs to trace; batch: inputs like the training data.", "dim"))
     screen.print(screen.text("Use one: fanin plan pkg.mod:factory --scheme NAME, or fanin.init_(model, x, …)", "dim"))
 
 
-def _entry(name: str, scheme: Any) -> dict[str, str]:
-    return {"name": name, "title": scheme.title, "source": scheme.source}
+def _entry(name: str, scheme: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "title": scheme.title,
+        "source": scheme.source,
+        "needs": list(scheme.needs),
+        "looks_for": scheme.looks_for,
+    }

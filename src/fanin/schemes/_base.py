@@ -16,6 +16,9 @@ from fanin.theory.activations import of_op
 if TYPE_CHECKING:
     from torch import nn
 
+    Example = tuple[nn.Module, Any, Any]
+    """A small model, inputs and targets."""
+
     from fanin.graph import Graph
     from fanin.slots import Slot, Slots
     from fanin.theory.activations import Activation, Gated
@@ -102,7 +105,7 @@ class Scheme(ABC):
     looks_for: ClassVar[str] = ""
 
     @classmethod
-    def example(cls) -> tuple[nn.Module, Any, Any] | None:
+    def example(cls) -> Example | None:
         """A small model with inputs and targets that the scheme fits; None where it fits any. The tests walk them."""
         return None
 

@@ -6,9 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from fanin.errors import InputError
-from fanin.initializers import Blocks, Constant, Normal, VarianceScaling, Zeros
+from fanin.initializers import Blocks, Constant, LecunNormal, Normal, VarianceScaling, Zeros
 from fanin.initializers._base import number
+from fanin.schemes._architecture import architecture
 from fanin.schemes._base import Choice, Context, Keep, Scheme, fan, filled, usual
+from fanin.schemes._blocks import letters
 from fanin.schemes._gains import DEEP, LOGISTIC, by_nonlinearity, deep, recurrent
 from fanin.schemes._surroundings import Surroundings, surroundings
 
@@ -21,6 +23,9 @@ _AT_OUTPUT = (None, "linear", "softmax", "log_softmax", "sigmoid", "log_sigmoid"
 
 HEAD_STD = 0.25
 """Standard deviation of the first outputs: logits of std s raise the first cross-entropy by about s²/2 = 0.03 nat."""
+
+_EXCESS = 1.01
+"""Logits of std 1 come from a factor of 1/√d_k; above 1 by more than rounding, queries shrink."""
 
 
 class Auto(Scheme):
@@ -80,7 +85,7 @@ class Auto(Scheme):
             return self._head(slot)
         if slot.ends_residual:
             return self._branch_end(slot, around)
-        return by_nonlinearity(slot, around)
+        return _unscaled_queries(slot, context) or by_nonlinearity(slot, around)
 
     def notes(self, context: Context) -> tuple[str, ...]:
         """See :class:`Scheme`."""
@@ -167,6 +172,25 @@ class Auto(Scheme):
             for part in slot.parts
         ]
         return Choice(Blocks(0, parts), f"forget gate {self.forget_bias:g}, so that the cell remembers; other gates 0")
+
+
+def _unscaled_queries(slot: Slot, context: Context) -> Choice | None:
+    """Queries of an attention that multiplies its logits by more than 1/√d_k: the map makes up for it, as in T5."""
+    blocks = architecture(context)
+    role = "" if blocks is None else blocks.role(slot)
+    if blocks is None or "q" not in role or not set(role) <= set("qkv") or slot.nonlinearity not in (None, "linear"):
+        return None
+    attention = blocks.attention_of(slot)
+    excess = 0.0 if attention is None or attention.scale is None else attention.scale * math.sqrt(attention.head_dim)
+    if attention is None or (attention.crossed and role != "q") or excess <= _EXCESS:
+        return None
+    loud = VarianceScaling(1 / excess**2, "fan_in", "normal")
+    words = f"logits are multiplied by {attention.scale:.4g} where 1/√{attention.head_dim} would give them std 1"
+    plain = f"LeCun: {fan(slot)}"
+    if role == "q":
+        return Choice(filled(slot, loud), f"{plain}; {words}; gain 1/{excess:.4g}")
+    chosen = {"q": Choice(loud, f"{plain}; q with gain 1/{excess:.4g}, since {words}")}
+    return letters("auto", slot, blocks, lambda letter, _: chosen.get(letter, Choice(LecunNormal(), "k, v gain 1")))
 
 
 def _is_quiet_head(slot: Slot) -> bool:

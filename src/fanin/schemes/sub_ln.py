@@ -1,0 +1,66 @@
+"""sub_ln: Magneto's transformers with a second norm inside each branch."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from fanin.initializers import GlorotNormal
+from fanin.schemes._base import Choice, Context, fan, filled
+from fanin.schemes._blocks import TransformerScheme, exact, paired_layers, sides
+
+if TYPE_CHECKING:
+    from fanin.schemes._architecture import Branch
+    from fanin.slots import Slot
+
+__all__ = ["SubLN", "gain"]
+
+
+def gain(side: str, encoder: int, decoder: int = 0) -> float:
+    """γ for "only" (one stream of ``encoder`` blocks), "encoder" or "decoder".
+
+    Example:
+        >>> round(gain("only", 12), 6) == round(math.log(24) ** 0.5, 6)
+        True
+    """
+    if side == "only":
+        return math.sqrt(math.log(2 * encoder))
+    if side == "decoder":
+        return math.sqrt(math.log(3 * decoder))
+    return math.sqrt(math.log(3 * decoder) * math.log(2 * encoder) / 3)
+
+
+class SubLN(TransformerScheme):
+    """Glorot with gain γ = √(log 2N) on v, o, fc1, fc2 and 1 on q, k, for branches with a norm before their last map.
+
+    Encoder of N with decoder of M blocks: encoder γ = √(log(3M)·log(2N)/3), decoder γ = √(log 3M).
+
+    Source: Wang et al. (Foundation Transformers), 2022.
+    """
+
+    name = "sub_ln"
+    title = "transformers with a norm before each branch's last map: Glorot with gain √(log 2N) on v, o, fc1, fc2"
+    source = "Wang et al. (Foundation Transformers, Magneto), 2022"
+
+    def law(self, role: str, slot: Slot, branch: Branch | None, context: Context) -> Choice:
+        """See :class:`TransformerScheme`."""
+        plain = f"Glorot: {fan(slot)}, {fan(slot, 'fan_out')}"
+        if branch is None or role in ("q", "k"):
+            return Choice(filled(slot, GlorotNormal()), f"{role}: {plain}" if branch else plain)
+        blocks = self.blocks(context)
+        encoder, decoder = paired_layers(blocks)
+        side, layers = sides(blocks).get(branch.stream, ("only", branch.layers))
+        value = gain(side, layers if side == "only" else encoder, decoder)
+        reason = f"{role}: {plain}, gain γ = {exact(value)} of {layers} blocks"
+        return Choice(filled(slot, GlorotNormal(value)), reason)
+
+    def notes(self, context: Context) -> tuple[str, ...]:
+        """See :class:`Scheme`."""
+        branches = self.blocks(context).branches
+        bare = [branch for branch in branches if not branch.inner_norm]
+        if not bare:
+            return ()
+        return (
+            f"Sub-LN's forward has a layer norm right before the last map of each branch (attention output, fc2); "
+            f"{len(bare)} of {len(branches)} branches have none yet, the first ends in {bare[0].ends[0]}.",
+        )
