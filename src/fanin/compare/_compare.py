@@ -79,8 +79,8 @@ def compare(
         test_every: updates between two tests; one epoch by default.
         tuning_seeds: seeds on which learning rates are compared; at most as many as there are seeds.
         halving: False trains the whole grid with every seed and all updates.
-        target_loss: count updates until the running mean of 20 training losses is this low; by default 90 % of the way
-            from the first to the final loss of the best start.
+        target_loss: count updates until the running mean of up to 20 training losses is this low; by default 90 % of
+            the way from the first to the final loss of the best start.
         target_accuracy: count updates until the test accuracy is this high instead.
         probe: ``probe(model, updates done)`` → JSON values kept in ``Run.probes``.
         probe_at: numbers of updates done at which it looks.

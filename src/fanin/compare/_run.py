@@ -39,12 +39,14 @@ class Run:
         return self.curve.diverged
 
     @property
+    def window(self) -> int:
+        """Updates over which training losses are averaged: a fifth of the budget, at most 20."""
+        return min(20, max(1, self.steps // 5))
+
+    @property
     def final_loss(self) -> float:
-        """Mean training loss of the last updates (a fifth of them, at most 20); inf where the run diverged."""
-        if self.diverged:
-            return math.inf
-        window = min(20, max(1, len(self.curve.losses) // 5))
-        return sum(self.curve.losses[-window:]) / window
+        """Mean training loss of the last :attr:`window` updates; inf where the run diverged."""
+        return math.inf if self.diverged else sum(self.curve.losses[-self.window :]) / self.window
 
     @property
     def test_loss(self) -> float | None:
@@ -65,14 +67,13 @@ class Run:
 
         Args:
             target: the value to reach.
-            kind: "train_loss" (running mean of 20 updates, from the 20th on), "test_loss" or "test_accuracy" (as often
-                as was tested).
+            kind: "train_loss" (running mean of :attr:`window` updates), "test_loss" or "test_accuracy" (as often as was
+                tested).
         """
         curve = self.curve
         if kind == "train_loss":
-            smooth = curve.smoothed()
-            window = min(20, len(smooth))
-            reached = (step for step, value in zip(curve.steps[window - 1 :], smooth[window - 1 :]) if value <= target)
+            smooth = zip(curve.steps, curve.smoothed(self.window))
+            reached = (step for step, value in smooth if step >= self.window and value <= target)
         elif kind == "test_loss":
             reached = (step for step, value in zip(curve.test_steps, curve.test_losses) if value <= target)
         else:

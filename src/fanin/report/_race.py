@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["show_race"]
 
-_WINDOW = 20
-"""Updates averaged in the curves; batches of one run differ more than the schemes do."""
-
 
 def show_race(race: Race, screen: Screen | None = None) -> None:
     """Print the verdict, one row per scheme, the median training curves, and what else should be known.
@@ -121,7 +118,7 @@ def _curves(race: Race, screen: Screen) -> list[object]:
             width=min(screen.width, 100),
             height=12,
             x_label="updates",
-            y_label=f"training loss, mean of {_WINDOW} updates, median over seeds",
+            y_label=f"training loss, mean of {race.of(race.schemes[0])[0].window} updates, median over seeds",
             # A start that first explodes would flatten all others; twice the lowest first loss shows who learns.
             y_range=(0.0, min(highest, 2 * min(firsts))) if firsts and min(firsts) > 0 else None,
             letters=screen.ascii or screen.console.color_system is None,
@@ -131,7 +128,7 @@ def _curves(race: Race, screen: Screen) -> list[object]:
 
 def _median_curve(runs: tuple[Run, ...]) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Median over the runs at every update; one that diverged counts as infinite from there on."""
-    curves = [run.curve.smoothed(_WINDOW) for run in runs]
+    curves = [run.curve.smoothed(run.window) for run in runs]
     longest = max(map(len, curves))
     padded = [(*curve, *[math.inf] * (longest - len(curve))) for curve in curves]
     values = (tuple(v if math.isfinite(v) else math.inf for v in column) for column in zip(*padded))

@@ -77,10 +77,12 @@ def test_divergence_is_counted_and_is_the_worst() -> None:
 def test_steps_to_target() -> None:
     raced = race(a=(0.5,) * 4)
     row = raced.summary()[0]
-    smooth = raced.runs[0].curve.smoothed()
+    smooth = raced.runs[0].curve.smoothed(raced.runs[0].window)
     assert row.steps_to_target is not None
     reached = int(row.steps_to_target.median)
     assert smooth[reached - 1] <= 1.5 < smooth[reached - 2]
+    last = replace(raced, target=Target("train_loss", raced.runs[0].final_loss)).summary()[0]
+    assert last.reached == 4  # the two use one average, so a run reaches its own final loss
     never = replace(raced, target=Target("train_loss", 0.5)).summary()[0]
     assert (never.reached, never.steps_to_target) == (0, Interval(math.inf, math.inf, math.inf))
     accurate = replace(raced, target=Target("test_accuracy", 0.5)).summary()[0]
