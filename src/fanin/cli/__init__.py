@@ -20,6 +20,8 @@ COMMANDS = (
     "schemes",
     "initializers",
     "gain",
+    "phase",
+    "predict",
     "compare",
     "demo",
 )

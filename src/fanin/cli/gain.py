@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fanin.theory import GainKind
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "own_activation", "run"]
 
 _KINDS: tuple[GainKind, ...] = ("second_moment", "variance", "backward")
 
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     everything = not arguments.activation
     entries: list[dict[str, Any]] = []
     for name in arguments.activation or theory.ACTIVATIONS.names():
-        fn: Any = _own(name) if ":" in name else name
+        fn: Any = own_activation(name) if ":" in name else name
         values: dict[str, float | None] = {}
         for kind in _KINDS:
             try:
@@ -55,7 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
     _show(entries)
 
 
-def _own(text: str) -> Any:
+def own_activation(text: str) -> Any:
+    """The user's function behind ``pkg.mod:function`` or ``file.py:function``."""
     import sys
     from pathlib import Path
 

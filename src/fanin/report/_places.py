@@ -47,6 +47,13 @@ class Place:
     flags: tuple[str, ...] = ()
     worst: str = ""
 
+    @property
+    def parts(self) -> bool:
+        """Whether theory and measurement differ by more than a factor of two in rms."""
+        if self.rms is None or self.predicted is None or not (self.rms > 0 and self.predicted > 0):
+            return False
+        return not self.rms / 2 <= self.predicted <= self.rms * 2
+
 
 @dataclass(frozen=True)
 class Fold:

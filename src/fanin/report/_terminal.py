@@ -136,8 +136,8 @@ def _columns(rows: Sequence[Place], screen: Screen) -> list[_Column]:
     columns.append(_Column("rms", lambda row: Text(number(row.rms), STYLE[row.worst]), "right"))
     if track:
         columns.append(bar("rms", rms_scale))
-    if width >= 90 and any(row.predicted is not None for row in rows):
-        columns.append(_Column("theory", lambda row: Text(number(row.predicted)), "right", "dim"))
+    if width >= 80 and any(row.parts for row in rows):
+        columns.append(_Column("theory", lambda row: Text(number(row.predicted) if row.parts else ""), "right", "dim"))
     if spark:
         columns.append(_Column("values", lambda row: Text(_shape(row, spark)), style="cyan"))
     if any(row.gradient is not None for row in rows):

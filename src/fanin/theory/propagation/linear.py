@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -120,9 +121,14 @@ def _valid(call: Call, window: tuple[int, ...]) -> list[Array]:
         stride, dilation = (_at(call.attrs.get(name, 1), axis) for name in ("stride", "dilation"))
         padding = call.attrs.get("padding", 0)
         left = dilation * (k - 1) // 2 if padding == "same" else 0 if padding == "valid" else _at(padding, axis)
-        at = np.arange(out)[:, None] * stride - left + np.arange(k)[None, :] * dilation
-        result.append(((at >= 0) & (at < size)).astype(np.float64))
+        result.append(_inside(out, k, size, stride, dilation, left))
     return result
+
+
+@lru_cache(maxsize=256)
+def _inside(outputs: int, taps: int, size: int, stride: int, dilation: int, left: int) -> Array:
+    at = np.arange(outputs)[:, None] * stride - left + np.arange(taps)[None, :] * dilation
+    return ((at >= 0) & (at < size)).astype(np.float64)
 
 
 def _at(value: object, axis: int) -> int:
