@@ -282,7 +282,7 @@ class Architecture:
                             letters.setdefault(name, set()).add(letter)
             for id_ in attention.out:
                 for name in self._weights(self.graph.nodes[id_]):
-                    if not self.slots[name].is_head and name in self._branch_of:
+                    if name in self._branch_of:
                         letters.setdefault(name, set()).add("o")
         return {name: "".join(sorted(found, key="qkvo".index)) for name, found in letters.items()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fanin.errors import InputError
 from fanin.initializers import Normal, PriorBias
 from fanin.initializers._base import number
 from fanin.schemes._base import Choice, Context, Keep, Scheme
@@ -33,6 +34,8 @@ class Prior(Scheme):
     looks_for = "a head (a map whose output leaves the network) with a bias"
 
     def __init__(self, prior: float = 0.01, std: float = 0.01) -> None:
+        if not 0 < number("scheme 'prior_bias'", "prior", prior) < 1:
+            raise InputError.of("prior", prior, "a share strictly between 0 and 1", "scheme 'prior_bias'")
         self.law = PriorBias(prior)
         self.std = number("scheme 'prior_bias'", "std", std, low=0)
 
