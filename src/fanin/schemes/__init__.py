@@ -25,6 +25,7 @@ from fanin.schemes.layerscale import LayerScale
 from fanin.schemes.lecun import Lecun
 from fanin.schemes.lstm import LSTM
 from fanin.schemes.mitchell import Mitchell
+from fanin.schemes.mup import MuP
 from fanin.schemes.nfnet import NFNet
 from fanin.schemes.normal import Normal
 from fanin.schemes.orthogonal import Orthogonal
@@ -73,6 +74,7 @@ for _scheme in (
     TFixup,
     DeepNorm,
     SubLN,
+    MuP,
     ViT,
     DiT,
     LSTM,
