@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types layers unit format bench clean
+.PHONY: help demo test lint types layers unit experiments figures docs format bench clean
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -33,6 +33,15 @@ layers: $(STAMP)
 
 unit: $(STAMP)
 	$(BIN)/pytest -q -n 2
+
+experiments: $(STAMP)  ## the classic experiments, each with its verdict; figures and CSV in build/experiments
+	$(BIN)/fanin experiment all --out build/experiments
+
+figures: $(STAMP)  ## the pictures of README and docs
+	$(BIN)/python docs/_pictures.py
+
+docs: $(STAMP)  ## the pages that are made from the registries
+	@for page in docs/_*.py; do echo $$page; $(BIN)/python $$page; done
 
 format: $(STAMP)  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
