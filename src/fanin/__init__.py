@@ -17,12 +17,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fanin import checks as checks
-    from fanin import compare as compare
     from fanin import data as data
     from fanin import errors as errors
     from fanin import fans as fans
     from fanin import initializers as initializers
     from fanin import keys as keys
+    from fanin import mup as mup
     from fanin import nn as nn
     from fanin import schemes as schemes
     from fanin import slots as slots
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fanin.api import init_ as init_
     from fanin.api import plan as plan
     from fanin.checks import Finding as Finding
+    from fanin.compare import compare as compare
     from fanin.initializers import Initializer as Initializer
     from fanin.keys import Key as Key
     from fanin.materialize import fill_ as fill_
@@ -49,6 +50,7 @@ _MODULES = (
     "fans",
     "initializers",
     "keys",
+    "mup",
     "nn",
     "schemes",
     "slots",
@@ -84,6 +86,7 @@ __all__ = [  # noqa: RUF022 - the order of a first visit
     "initializers",
     "nn",
     "schemes",
+    "mup",
     "checks",
     "slots",
     "fans",
