@@ -27,7 +27,8 @@ def plan(model: nn.Module, inputs: Any = None, target: Any = None, *, scheme: st
         target: targets of the batch; schemes that set the head by the class frequencies use them.
         scheme: a name of ``fanin.schemes.names()``.
         options: arguments of the scheme; every scheme takes ``overrides={name or pattern: Initializer}``,
-            ``keep=[…]`` and ``only=[…]``.
+            ``keep=[…]`` and ``only=[…]``; those that measure drawn weights ("lsuv") also the ``seed`` that they
+            will be written with.
 
     Returns:
         A Recipe: parameter name → Initializer; ``recipe.lines`` hold the reasons; ``recipe.show()`` prints them.
@@ -46,7 +47,8 @@ def plan(model: nn.Module, inputs: Any = None, target: Any = None, *, scheme: st
     if not isinstance(model, nn.Module):
         raise InputError.of("model", type(model).__name__, "a torch.nn.Module")
     graph = None if inputs is None else run_trace(model, inputs, target, statistics=False).graph
-    return schemes.plan(scheme, find(model, graph), graph=graph, target=target, **options)
+    slots = find(model, graph)
+    return schemes.plan(scheme, slots, graph=graph, target=target, model=model, inputs=inputs, **options)
 
 
 def init_(
@@ -86,6 +88,6 @@ def init_(
         >>> bool(model.bias.eq(0).all())
         True
     """
-    recipe = plan(model, inputs, target, scheme=scheme, only=only, **options)
+    recipe = plan(model, inputs, target, scheme=scheme, only=only, seed=seed, **options)
     write(model, recipe, seed=seed)
     return recipe

@@ -45,6 +45,7 @@ from fanin.initializers.random_walk import RandomWalk as RandomWalk
 from fanin.initializers.rbm import RBMNormal as RBMNormal
 from fanin.initializers.recurrent import ChronoBias as ChronoBias
 from fanin.initializers.recurrent import ForgetBias as ForgetBias
+from fanin.initializers.rescaled import Rescaled as Rescaled
 from fanin.initializers.siren import FourierFeatures as FourierFeatures
 from fanin.initializers.siren import SirenFirst as SirenFirst
 from fanin.initializers.siren import SirenHidden as SirenHidden
@@ -117,6 +118,7 @@ for _initializer in (
     ICNR,
     Blocks,
     PerGate,
+    Rescaled,
 ):
     REGISTRY.add(_initializer.__name__, _initializer)
 
@@ -165,6 +167,7 @@ __all__ = [
     "RBMNormal",
     "RBMVisibleBias",
     "RandomWalk",
+    "Rescaled",
     "S4DImag",
     "SinusoidalPositions",
     "SirenFirst",

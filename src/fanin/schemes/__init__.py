@@ -24,6 +24,7 @@ from fanin.schemes.irnn import IRNN
 from fanin.schemes.layerscale import LayerScale
 from fanin.schemes.lecun import Lecun
 from fanin.schemes.lstm import LSTM
+from fanin.schemes.lsuv import LSUV
 from fanin.schemes.mitchell import Mitchell
 from fanin.schemes.mup import MuP
 from fanin.schemes.nfnet import NFNet
@@ -75,6 +76,7 @@ for _scheme in (
     DeepNorm,
     SubLN,
     MuP,
+    LSUV,
     ViT,
     DiT,
     LSTM,

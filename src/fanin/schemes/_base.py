@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     """A small model, inputs and targets."""
 
     from fanin.graph import Graph
+    from fanin.recipe import Recipe
     from fanin.slots import Slot, Slots
     from fanin.theory.activations import Activation, Gated
 
@@ -137,6 +138,10 @@ class Scheme(ABC):
     def notes(self, context: Context) -> tuple[str, ...]:
         """Remarks for the user that belong to no single line."""
         return ()
+
+    def finish(self, recipe: Recipe, context: Context) -> Recipe:
+        """The recipe after what only a run of the planned model can tell; a data-driven scheme measures here."""
+        return recipe
 
 
 def usual(slot: Slot) -> Choice | Keep | None:

@@ -93,12 +93,13 @@ def plan(
     if uncovered:
         raise PlanError(_uncovered(scheme.name, uncovered, graph is not None))
     order = [slot.name for slot in slots.values()]
-    return Recipe(
+    recipe = Recipe(
         [lines[n] for n in order if n in lines],
         kept=[kept[n] for n in order if n in kept],
         scheme=scheme.name,
         notes=scheme.notes(context),
     )
+    return scheme.finish(recipe, context)
 
 
 def _decide(scheme: Scheme, asked: _Asked, context: Context) -> tuple[dict[str, Line], dict[str, Kept], list[Slot]]:
