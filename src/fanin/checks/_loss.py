@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from fanin.checks._base import Skip
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from fanin.checks._base import Evidence
     from fanin.trace import Trace
+    from fanin.trace._judged import Judged
 
-__all__ = ["Reading", "head_bias", "head_weight", "read"]
+__all__ = ["Reading", "head_bias", "head_weight", "read", "readings"]
 
 _TOLERANCE = 0.02
 """Relative difference within which a recomputed loss is the user's: label smoothing of 0.1 moves it less at the start,
@@ -36,6 +37,7 @@ class Reading:
         rare: number of targets of the rarest class that occurs (0 for mse).
         rate: share of positives for binary targets, the mean for mse, else NaN.
         exact: False where the user's loss is another one and this stands in for it.
+        output: index among the floating output tensors that it judges.
     """
 
     kind: Literal["cross_entropy", "bce", "mse"]
@@ -47,6 +49,54 @@ class Reading:
     rare: int = 0
     rate: float = math.nan
     exact: bool = True
+    output: int = 0
+
+
+def readings(evidence: Evidence) -> list[Reading]:
+    """The loss recognised as a whole, or else each standard loss that it calls on values of the output.
+
+    Raises:
+        Skip: where there is neither.
+    """
+    try:
+        return [read(evidence)]
+    except Skip:
+        assert evidence.trace is not None
+        parts = [part for judged in evidence.trace.judged if (part := _part(judged)) is not None]
+        if not parts:
+            raise
+        return parts
+
+
+def _part(judged: Judged) -> Reading | None:
+    import torch
+
+    scores, target = judged.prediction.double(), judged.target.to(judged.prediction.device)
+    if target.numel() == 0 or target.is_complex() or not bool(torch.isfinite(scores).all()):
+        return None
+    if judged.kind == "cross_entropy":
+        if target.is_floating_point():
+            return None
+        scores = scores.movedim(1, -1) if scores.dim() > 1 else scores
+        kept = (target >= 0) & (target < scores.shape[-1]) & (target != judged.ignored)
+        found = _classes(scores[kept], target[kept].long())
+        return None if found is None else replace(found, output=judged.output)
+    if scores.shape != target.shape:
+        return None
+    target = target.double()
+    if judged.kind == "mse":
+        return replace(_squares(scores, target), output=judged.output)
+    loss = _bce(judged.kind, scores, target)
+    return replace(_rates(target, loss), output=judged.output)
+
+
+def _bce(kind: str, scores: torch.Tensor, target: torch.Tensor) -> float:
+    """Binary cross-entropy of logits or of probabilities."""
+    from torch.nn import functional
+
+    if kind == "bce_logits":
+        return float(functional.binary_cross_entropy_with_logits(scores, target))
+    return float(functional.binary_cross_entropy(scores, target))
 
 
 def read(evidence: Evidence) -> Reading:
@@ -77,9 +127,6 @@ def read(evidence: Evidence) -> Reading:
 
 
 def _cross_entropy(trace: Trace, output: torch.Tensor, target: torch.Tensor) -> Reading:
-    import torch
-    from torch.nn import functional
-
     if output.shape[:-1] == target.shape:
         layouts = [(output, target)]
         if output.dim() == 3 and trace.target is None:  # language models compare with the next token
@@ -88,32 +135,42 @@ def _cross_entropy(trace: Trace, output: torch.Tensor, target: torch.Tensor) -> 
         layouts = [(output.movedim(1, -1), target)]
     else:
         raise Skip(f"output {tuple(output.shape)} and class targets {tuple(target.shape)} do not fit")
-    classes = layouts[0][0].shape[-1]
     for scores, labels in layouts:
-        kept = (labels >= 0) & (labels < classes)
-        labels, logits = labels[kept].long(), scores[kept].double()
-        if labels.numel() == 0 or classes < 2:
-            continue
-        loss = float(functional.cross_entropy(logits, labels))
-        if _is(trace, "cross_entropy", loss, labels.numel()):
-            counts = torch.bincount(labels, minlength=classes)
-            counts = counts[counts > 0]
-            shares = counts.double() / counts.sum()
-            prior = float(-(shares * shares.log()).sum())
-            return Reading("cross_entropy", loss, math.log(classes), prior, labels.numel(), classes, int(counts.min()))
+        kept = (labels >= 0) & (labels < scores.shape[-1])
+        found = _classes(scores[kept].double(), labels[kept].long())
+        if found is not None and _is(trace, "cross_entropy", found.loss, found.count):
+            return found
     raise Skip("the loss is not the cross-entropy of the output")
 
 
+def _classes(logits: torch.Tensor, labels: torch.Tensor) -> Reading | None:
+    import torch
+    from torch.nn import functional
+
+    classes = logits.shape[-1]
+    if labels.numel() == 0 or classes < 2:
+        return None
+    loss = float(functional.cross_entropy(logits, labels))
+    counts = torch.bincount(labels.reshape(-1), minlength=classes)
+    counts = counts[counts > 0]
+    shares = counts.double() / counts.sum()
+    prior = float(-(shares * shares.log()).sum())
+    return Reading("cross_entropy", loss, math.log(classes), prior, labels.numel(), classes, int(counts.min()))
+
+
 def _elementwise(trace: Trace, output: torch.Tensor, target: torch.Tensor) -> Reading:
-    count = target.numel()
-    squared = float((output - target).square().mean())
-    if _is(trace, "mse", squared, count):
-        mean = float(target.mean())
-        variance = float(target.var(correction=0))
-        return Reading("mse", squared, float(target.square().mean()), variance, count, rate=mean)
+    squares = _squares(output, target)
+    if _is(trace, "mse", squares.loss, squares.count):
+        return squares
     if float(target.min()) < 0 or float(target.max()) > 1:
         raise Skip("the loss is neither mean squared error nor binary cross-entropy of the output")
     return _binary(trace, output, target)
+
+
+def _squares(output: torch.Tensor, target: torch.Tensor) -> Reading:
+    squared = float((output - target).square().mean())
+    mean, variance = float(target.mean()), float(target.var(correction=0))
+    return Reading("mse", squared, float(target.square().mean()), variance, target.numel(), rate=mean)
 
 
 def _binary(trace: Trace, output: torch.Tensor, target: torch.Tensor) -> Reading:
@@ -128,11 +185,14 @@ def _binary(trace: Trace, output: torch.Tensor, target: torch.Tensor) -> Reading
     sparse = float((target == 0).double().mean()) >= 0.5  # heat maps of dense detectors: soft, and mostly zero
     if not known and not binary and not sparse:
         raise Skip("the loss is neither mean squared error nor binary cross-entropy of the output")
-    rate = float(target.mean())
+    return replace(_rates(target, known[0] if known else losses[0]), exact=bool(known))
+
+
+def _rates(target: torch.Tensor, loss: float) -> Reading:
+    count, rate = target.numel(), float(target.mean())
     prior = -sum(p * math.log(p) for p in (rate, 1 - rate) if p > 0)
     rare = int(min(target.sum(), count - target.sum()))
-    loss = known[0] if known else losses[0]
-    return Reading("bce", loss, math.log(2), prior, count, 2, rare, rate, exact=bool(known))
+    return Reading("bce", loss, math.log(2), prior, count, 2, rare, rate)
 
 
 def _is(trace: Trace, kind: str, value: float, count: int) -> bool:
@@ -168,20 +228,20 @@ def _target(trace: Trace) -> torch.Tensor | None:
     return target if isinstance(target, torch.Tensor) else None
 
 
-def head_weight(evidence: Evidence) -> str | None:
-    """Name of the weight whose output leaves the network, or None where it has none."""
+def head_weight(evidence: Evidence, output: int = 0) -> str | None:
+    """Name of the weight that an output tensor leaves the network by, or None where it has none."""
     from fanin.checks._path import head_of, weight_of
 
     assert evidence.trace is not None
-    head = head_of(evidence.trace)
+    head = head_of(evidence.trace, output)
     return None if head is None else weight_of(head)
 
 
-def head_bias(evidence: Evidence) -> str | None:
+def head_bias(evidence: Evidence, output: int = 0) -> str | None:
     """Name of the bias of that op, or None where it has none."""
     from fanin.checks._path import head_of
 
     assert evidence.trace is not None
-    head = head_of(evidence.trace)
+    head = head_of(evidence.trace, output)
     use = None if head is None else head.param("bias")
     return None if use is None else use.name

@@ -20,6 +20,7 @@ __all__ = [
     "Strength",
     "from_data",
     "head_of",
+    "is_generated",
     "is_norm",
     "main_path",
     "paths",
@@ -92,12 +93,16 @@ def from_data(graph: Graph) -> frozenset[int]:
     A lookup of unknown indices counts as well where its first axis is as long as the batch: labels that were shifted
     into place, one by one, are data.
     """
+    known: frozenset[int] | None = graph.__dict__.get("_from_data")
+    if known is not None:
+        return known
     found: set[int] = set()
     for node in graph.nodes:
         lookup = node.kind == "embedding" and not node.inputs and node.shape[:1] == (graph.batch_size,)
         if node.op == "argument" or lookup or not found.isdisjoint(node.inputs):
             found.add(node.id)
-    return frozenset(found)
+    known = graph.__dict__["_from_data"] = frozenset(found)
+    return known
 
 
 def paths(trace: Trace) -> list[list[Node]]:
@@ -146,6 +151,15 @@ def is_norm(graph: Graph, node: Node) -> bool:
     return False
 
 
+def is_generated(graph: Graph, node: Node) -> bool:
+    """A product of data with a weight that other parameters made, as in a hypernetwork."""
+    if node.kind != "matmul" or node.params or len(node.inputs) != 2:
+        return False
+    data = from_data(graph)
+    others = [graph.nodes[i] for i in node.inputs if i not in data]
+    return len(others) == 1 and others[0].kind != "input"
+
+
 def weight_of(node: Node) -> str | None:
     """Name of the weight that an op multiplies by; None for ops without one."""
     uses = [use for use in node.params if use.argument != "bias" and not use.argument.startswith("bias_")]
@@ -153,11 +167,15 @@ def weight_of(node: Node) -> str | None:
     return None if chosen is None else chosen.name
 
 
-def head_of(trace: Trace) -> Node | None:
-    """The last op with a weight on the way to the first measured output, or None."""
-    for path in paths(trace):
+def head_of(trace: Trace, output: int = 0) -> Node | None:
+    """The last op with a weight on the way to the output of that index, or to the first measured one, or None."""
+    asked = trace.graph.outputs[output] if 0 < output < len(trace.graph.outputs) else None
+    ways = paths(trace)
+    if asked is not None and strength(trace, asked) is not None:
+        ways.insert(0, main_path(trace, asked))
+    for path in ways:
         for node in reversed(path):
-            if node.params and node.kind in CARRYING:
+            if (node.params and node.kind in CARRYING) or is_generated(trace.graph, node):
                 return node
     return None
 

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fanin.checks._path import CARRYING, Strength, is_norm, paths, strength
+from fanin.checks._path import CARRYING, Strength, is_generated, is_norm, paths, strength
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fanin.graph import Graph, Node
     from fanin.trace import Trace
 
-__all__ = ["Chain", "Segment", "Step", "backward_chains", "lost_share", "segments", "steps"]
+__all__ = ["Chain", "Segment", "Step", "backward_chains", "descends", "lost_share", "segments", "steps"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Step:
         node: the op.
         before: strength of its operand on the path.
         after: strength of its output.
-        kind: "map" (multiplies by a weight), "residual" (the sum that closes a residual block), "norm", "pointwise".
+        kind: "map" (multiplies by a weight), "residual" (the sum that closes a residual block), "norm", "pointwise",
+            "mix" (a product with a constant matrix, such as an adjacency).
         backward: log10 of the gradient's rms at its operand over that at its output; None where not measured.
     """
 
@@ -75,12 +76,16 @@ class Segment:
         return sum(_times(step.node) for step in self.steps if step.kind in ("map", "residual"))
 
     def decades(self) -> float:
-        """log10 of the change of the sample-dependent std over the segment."""
-        return math.fsum(step.decades for step in self.steps)
+        """log10 of the change of the sample-dependent std over the segment; averages by constants are not counted."""
+        return math.fsum(step.decades for step in self.steps if step.kind != "mix")
+
+    def end_to_end(self) -> float:
+        """log10 of that std after the last step over that before the first: with what other branches bring in."""
+        return _decades(self.steps[0].before.std, self.steps[-1].after.std) if self.steps else 0.0
 
     def rms_decades(self) -> float:
-        """log10 of the change of the root mean square over the segment."""
-        return math.fsum(step.rms_decades for step in self.steps)
+        """log10 of the change of the root mean square over the segment; of products with constants only growth."""
+        return math.fsum(s.rms_decades if s.kind != "mix" else max(0.0, s.rms_decades) for s in self.steps)
 
 
 def steps(trace: Trace, path: Sequence[Node]) -> list[Step]:
@@ -90,7 +95,7 @@ def steps(trace: Trace, path: Sequence[Node]) -> list[Step]:
     has met before (a recurrence in time has its own scale), and what only moves or averages data: pooling, reductions,
     concatenation, products of two activations.
     """
-    maps = [node.id for node in path if node.params and node.kind in CARRYING]
+    maps = [node.id for node in path if (node.params and node.kind in CARRYING) or is_generated(trace.graph, node)]
     head = maps[-1] if maps else -1
     met: set[str] = set()
     counted: list[Step] = []
@@ -99,12 +104,20 @@ def steps(trace: Trace, path: Sequence[Node]) -> list[Step]:
         known = bool(names) and names <= met
         met |= names
         kind = _kind(trace.graph, source, node)
-        before, after = strength(trace, source.id), strength(trace, node.id)
+        operand = _unpadded(trace.graph, source)
+        before, after = strength(trace, operand.id), strength(trace, node.id)
         if kind is None or before is None or after is None or node.id >= head or known:
             continue
         if counted or kind != "pointwise":  # what is done to the data before the first weight is no layer
-            counted.append(Step(node, before, after, kind, _backward(trace, source.id, node.id)))
+            counted.append(Step(node, before, after, kind, _backward(trace, operand.id, node.id)))
     return counted
+
+
+def _unpadded(graph: Graph, node: Node) -> Node:
+    """What was padded: the zeros of a pad, and of the gradient behind it, belong to no layer's scale."""
+    while node.op == "pad" and node.inputs:
+        node = graph.nodes[node.inputs[0]]
+    return node
 
 
 def segments(counted: Sequence[Step]) -> list[Segment]:
@@ -179,8 +192,11 @@ def backward_chains(trace: Trace) -> list[Chain]:
 
 
 def lost_share(counted: Sequence[Step]) -> float:
-    """log10 of the change of the sample-dependent share over a main path: what biases swamp and no layer norm mends."""
-    return math.fsum(step.share_decades for step in counted)
+    """log10 of the change of the sample-dependent share over a main path: what biases swamp and no layer norm mends.
+
+    Averages by constants (over the neighbours in a graph) are not counted.
+    """
+    return math.fsum(step.share_decades for step in counted if step.kind != "mix")
 
 
 def _kind(graph: Graph, source: Node, node: Node) -> str | None:
@@ -188,10 +204,20 @@ def _kind(graph: Graph, source: Node, node: Node) -> str | None:
         return "norm"
     if node.kind == "add" and len(set(node.inputs)) == 2:
         other = next(i for i in node.inputs if i != source.id)
-        return "residual" if _descends(graph, other, source.id) else None
+        return "residual" if descends(graph, other, source.id) else None
     if node.kind in CARRYING:
         return "map" if node.params and node.kind != "activation" else "pointwise"
+    if is_generated(graph, node):
+        return "map"
+    if node.kind == "matmul" and not node.params and _by_constant(graph, node, source):
+        return "mix"
     return "pointwise" if node.kind in ("add", "scale") and len(node.inputs) == 1 else None
+
+
+def _by_constant(graph: Graph, node: Node, source: Node) -> bool:
+    """Whether a product's other operand is a tensor that was there before: a buffer or a constant."""
+    others = [graph.nodes[i] for i in node.inputs if i != source.id]
+    return all(other.kind == "input" and other.op != "argument" for other in others)
 
 
 def _backward(trace: Trace, before: int, after: int) -> float | None:
@@ -208,7 +234,7 @@ def _gradient(trace: Trace, node: int) -> float | None:
     return signal.rms
 
 
-def _descends(graph: Graph, node: int, ancestor: int) -> bool:
+def descends(graph: Graph, node: int, ancestor: int) -> bool:
     """Whether ``node`` was computed from ``ancestor``: then their sum closes a residual block."""
     stack, seen = [node], {node}
     while stack:

@@ -37,7 +37,10 @@ _SAMPLE = 4096
 
 
 def readable(evidence: Evidence) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters that hold real floating numbers now: none on meta, none empty, none still lazy, none sparse."""
+    """Parameters that hold real floating numbers now: none on meta, none empty, none still lazy, none sparse.
+
+    Types of one byte (float8), which torch cannot compare, come as float32; sharded tensors as a whole.
+    """
     import torch
     from torch.nn.parameter import is_lazy
 
@@ -46,7 +49,8 @@ def readable(evidence: Evidence) -> Iterator[tuple[str, torch.Tensor]]:
         if lazy or tensor.is_meta or tensor.layout != torch.strided or tensor.numel() == 0:
             continue
         if tensor.is_floating_point():
-            yield name, tensor.detach()
+            whole = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+            yield name, (whole.float() if whole.element_size() == 1 else whole).detach()
 
 
 def trainable(evidence: Evidence) -> set[str]:

@@ -59,7 +59,7 @@ class ZeroGradient(Rule):
         if not stuck:
             return
         zeros = _zero_factors(evidence, stuck)
-        where = (zeros or stuck)[0]
+        where = (zeros or _zero_weights(evidence, stuck) or stuck)[0]
         cause = (
             f"{len(zeros)} of them are factors that are all zero and hold each other there"
             if zeros
@@ -70,7 +70,7 @@ class ZeroGradient(Rule):
             f"the gradient of {len(stuck)} of {total} trainable tensors is exactly 0 and stayed so in "
             f"{int(limits['steps'])} gradient steps on a copy: {cause}.",
             f"draw one of two zero factors: fanin.init_(model, x, only=[{where!r}])",
-            severity="error" if zeros else "warning",
+            severity="error" if zeros else "info" if all(_is_shift(evidence, name) for name in stuck) else "warning",
             evidence={"stuck": len(stuck), "trainable": total, "zero_weights": len(zeros)},
             also=[name for name in stuck if name != where],
         )
@@ -147,6 +147,19 @@ def _zero_factors(evidence: Evidence, stuck: list[str]) -> list[str]:
 
 
 _FACTORS = ("weight", "embedding", "gain")
+
+
+def _zero_weights(evidence: Evidence, stuck: list[str]) -> list[str]:
+    """The stuck matrices that are all zero: a single one, in front of a ReLU, holds itself there."""
+    return [n for n in stuck if evidence.parameters[n].dim() > 1 and not bool(evidence.parameters[n].any())]
+
+
+def _is_shift(evidence: Evidence, name: str) -> bool:
+    """A bias: that the loss does not feel it (a difference of outputs) costs nothing."""
+    from fanin.checks._tensors import slot_of
+
+    slot = slot_of(evidence, name)
+    return slot is not None and slot.role == "bias"
 
 
 def _suspects(evidence: Evidence) -> list[str]:

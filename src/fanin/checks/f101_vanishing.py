@@ -67,7 +67,7 @@ class Vanishing(Rule):
             found = False
             lost = min(-lost_share(counted), _end_to_end(counted))
             for segment in segments(counted):
-                shrinks = -segment.decades() >= limits["decades"] and segment.layers >= limits["layers"]
+                shrinks = _lost(segment) >= limits["decades"] and segment.layers >= limits["layers"]
                 if shrinks and (not segment.normalized or _below_epsilon(segment)):
                     found = True
                     yield self._shrinks(trace, segment, limits, lost)
@@ -75,7 +75,7 @@ class Vanishing(Rule):
                 yield self._swamped(trace, counted, limits, lost)
 
     def _shrinks(self, trace: Trace, segment: Segment, limits: Mapping[str, float], lost: float) -> Finding:
-        decades, layers = -segment.decades(), segment.layers
+        decades, layers = _lost(segment), segment.layers
         first, last = segment.steps[0], segment.steps[-1]
         worst = [s for s in segment.steps if s.kind == "map" and -s.decades >= 0.5 * decades / layers]
         begin = (worst or segment.steps)[0]
@@ -114,6 +114,11 @@ _EPSILON = 1e-6
 """Mean square below which the 1e-5 that normalizations add to the variance decides (a tenth of it)."""
 
 _FIX = "fanin.init_(model, x): each weight gets the gain that its fan-in and nonlinearity ask for"
+
+
+def _lost(segment: Segment) -> float:
+    """Powers of ten lost in the layers, and not brought back by what else is added on the way."""
+    return min(-segment.decades(), max(0.0, -segment.end_to_end()))
 
 
 def _end_to_end(counted: list[Step]) -> float:

@@ -37,7 +37,8 @@ class Exploding(Rule):
         decades: 0.8 (powers of ten gained end to end, warning): healthy plain networks stay within 0.3; logits six
             times too large start 18 nats above ignorance.
         severe: 2 (powers of ten, error): a hundredfold signal makes logits of std 100, 5000 nats above ignorance.
-        layers: 4 (weights or residual sums in a row): fewer are one wrong scale, not growth.
+        layers: 4 (weights or residual sums in a row): fewer are one wrong scale, not growth,
+        few: 1.5 (powers of ten, in two or three layers): unless each is six times too large.
 
     Source:
         He, Zhang, Ren & Sun (2015); Zhang, Dauphin & Ma (2019), Fixup; De & Smith (2020) on residual growth.
@@ -48,7 +49,7 @@ class Exploding(Rule):
     category = "exploding"
     severity = "error"
     requires = ("forward",)
-    thresholds: ClassVar[Mapping[str, float]] = {"decades": 0.8, "severe": 2, "layers": 4}
+    thresholds: ClassVar[Mapping[str, float]] = {"decades": 0.8, "severe": 2, "layers": 4, "few": 1.5}
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
         from fanin.checks._path import paths
@@ -60,7 +61,9 @@ class Exploding(Rule):
         for path in paths(trace):
             for segment in segments(steps(trace, path)):
                 grows = segment.rms_decades() >= limits["decades"] and segment.depth >= limits["layers"]
-                if grows and not segment.normalized:
+                # in few layers biases alone may lift a small input: what differs between samples must grow as well
+                few = min(segment.rms_decades(), segment.decades()) >= limits["few"] and segment.depth >= 2
+                if (grows or few) and not segment.normalized:
                     yield self._grows(evidence, segment, limits)
 
     def _grows(self, evidence: Evidence, segment: Segment, limits: Mapping[str, float]) -> Finding:

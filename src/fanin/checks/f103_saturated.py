@@ -21,9 +21,9 @@ class Saturated(Rule):
 
     What it sees:
         The share of outputs of tanh, sigmoid, hardtanh, softsign and their like on the flat part (|tanh| ≥ 0.99,
-        sigmoid outside 0.005 … 0.995), and the mean entropy of attention weights relative to the logarithm of the
-        number of keys. A sigmoid that is shut or open for all samples is left out: a constant bias puts a gate or
-        a prior there on purpose.
+        sigmoid outside 0.005 … 0.995), and the mean entropy of attention weights, and of a router's, relative to the
+        logarithm of the number of keys. A sigmoid that is shut or open for all samples is left out: a constant bias
+        puts a gate or a prior there on purpose.
 
     Why it matters:
         At tanh = 0.99 the slope is 0.02: nothing behind it learns until something else has pulled it back. One-hot
@@ -42,6 +42,7 @@ class Saturated(Rule):
         severe: 0.9 (share, error): of ten units nine do not learn; a pre-activation of std 21, or a constant.
         entropy: 0.4 (mean entropy / ln keys, warning): score std 3 among 32 keys; healthy starts have 0.8 and more.
         one_hot: 0.1 (mean entropy / ln keys, error): nine tenths of the queries look at a single key.
+        router: 0.2 (mean entropy / ln choices of a softmax that weighs parts, warning): score std 5 among 8.
 
     Source:
         LeCun, Bottou, Orr & Müller (1998), Efficient BackProp; Glorot & Bengio (2010); Zhai et al. (2023), Stabilizing
@@ -53,7 +54,13 @@ class Saturated(Rule):
     category = "saturated"
     severity = "error"
     requires = ("forward",)
-    thresholds: ClassVar[Mapping[str, float]] = {"share": 0.5, "severe": 0.9, "entropy": 0.4, "one_hot": 0.1}
+    thresholds: ClassVar[Mapping[str, float]] = {
+        "share": 0.5,
+        "severe": 0.9,
+        "entropy": 0.4,
+        "one_hot": 0.1,
+        "router": 0.2,
+    }
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
         from fanin.checks._path import strength, weight_before
@@ -76,6 +83,15 @@ class Saturated(Rule):
                     _FIX,
                     severity="error" if share >= limits["severe"] else "warning",
                     evidence={"saturated": share, "input_rms": before.rms if before else None},
+                )
+            elif entropy is not None and entropy < limits["router"] and not _attends(trace, node):
+                yield self.finding(
+                    _scores(trace, node) or node.place,
+                    f"the softmax at {node.place} starts at {entropy:.2f} of its largest entropy: nearly one choice "
+                    f"for each sample, before anything was learned.",
+                    _ROUTER,
+                    severity="warning",
+                    evidence={"entropy": entropy},
                 )
             elif entropy is not None and entropy < limits["entropy"] and _attends(trace, node):
                 yield self.finding(
@@ -100,6 +116,7 @@ _CONSTANT = 0.3
 """Share of a signal below which more than nine tenths of its mean square are the same for all samples."""
 
 _FIX = "scale the weights in front of it to pre-activations of std 1 (fanin.init_(model, x)); normalise raw inputs"
+_ROUTER = "give the router small weights (std 0.02, or 0.1 / sqrt(fan-in)): fanin.init_(model, x)"
 _ATTENTION = "give queries and keys std 1/sqrt(d_model) and the scores 1/sqrt(head_dim): fanin.init_(model, x)"
 
 

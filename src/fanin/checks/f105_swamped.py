@@ -12,14 +12,16 @@ from fanin.checks._finding import Finding
 if TYPE_CHECKING:
     import torch
 
+    from fanin.graph import Node
+
 
 class Swamped(Rule):
     """What is added to the data is far larger than the data.
 
     What it sees:
         Sums on the path that carries the signal, before its last weight, that add something alike for all samples (a
-        position embedding, a learned token, a buffer), and the rms of that term against the std over samples of the
-        data. Biases of layers are not meant; F101 follows them.
+        position embedding, a table of parameters, a buffer), and the rms of that term against the std over samples of
+        the data. Biases of layers are not meant, nor residual blocks; F101 follows them.
 
     Why it matters:
         Tokens of std 0.02 under positions of rms 0.7 make one part in 35 of what the first norm sees: all samples look
@@ -47,25 +49,37 @@ class Swamped(Rule):
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
         from fanin.checks._path import from_data, head_of, paths, strength, weight_before
+        from fanin.checks._steps import descends
 
         trace = evidence.trace
         assert trace is not None
         head, data = head_of(trace), from_data(trace.graph)
         for source, node in (pair for path in paths(trace) for pair in itertools.pairwise(path)):
-            if node.op != "add" or head is None or node.id >= head.id or len(set(node.inputs)) != 2:
+            signal = strength(trace, source.id)
+            if node.op != "add" or head is None or node.id >= head.id or signal is None or signal.std == 0:
                 continue
-            other = next(i for i in node.inputs if i != source.id)
-            signal, constant = strength(trace, source.id), strength(trace, other)
-            if signal is None or constant is None or signal.std == 0 or (other in data and constant.share > _ALIKE):
-                continue
-            ratio = constant.rms / signal.std
+            if len(set(node.inputs)) == 2:
+                other = next(i for i in node.inputs if i != source.id)
+                constant = strength(trace, other)
+                if constant is None or (other in data and constant.share > _ALIKE):
+                    continue
+                if descends(trace.graph, source.id, other) or descends(trace.graph, other, source.id):
+                    continue  # queries that read the data, or a branch that is added back: a residual block
+                rms, where = constant.rms, weight_before(trace, trace.graph.nodes[other])
+                where = where or trace.graph.nodes[other].place
+            else:
+                table = _table(evidence, node)
+                if table is None:
+                    continue
+                where, rms = table
+            ratio = rms / signal.std
             if ratio >= limits["ratio"]:
                 yield self.finding(
-                    weight_before(trace, trace.graph.nodes[other]) or trace.graph.nodes[other].place,
-                    f"{node.place} adds a term of rms {constant.rms:.2g} that is alike for all samples to data of std "
+                    where,
+                    f"{node.place} adds a term of rms {rms:.2g} that is alike for all samples to data of std "
                     f"{signal.std:.2g}: {ratio:.0f} times as large.",
                     "give both the same std, or multiply the lookup by sqrt(width)",
-                    evidence={"ratio": ratio, "constant_rms": constant.rms, "data_std": signal.std},
+                    evidence={"ratio": ratio, "constant_rms": rms, "data_std": signal.std},
                     also=[weight_before(trace, source) or source.place],
                 )
 
@@ -80,6 +94,15 @@ class Swamped(Rule):
 
 _ALIKE = 0.1
 """Share of what differs between samples (1 % of the energy) up to which a term counts as the same for all."""
+
+
+def _table(evidence: Evidence, node: Node) -> tuple[str, float] | None:
+    """(name, rms) of a parameter that is added and holds more than one vector; a single vector is a bias."""
+    for use in node.params:
+        tensor = evidence.parameters.get(use.name)
+        if tensor is not None and sum(size > 1 for size in use.shape) > 1 and not tensor.is_complex():
+            return use.name, float(tensor.float().square().mean().sqrt())
+    return None
 
 
 def _tokens(position_std: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fanin.checks._finding import Finding
+    from fanin.checks._loss import Reading
 
 
 class Overconfident(Rule):
@@ -18,8 +19,8 @@ class Overconfident(Rule):
 
     What it sees:
         The first loss against that of an answer that knows nothing: ln C for C classes, ln 2 for binary targets, the
-        mean square of the target for regression. Losses other than cross-entropy, binary cross-entropy and mean
-        squared error of the output are not judged.
+        mean square of the target for regression. Cross-entropy, binary cross-entropy and mean squared error of
+        the output are judged, also where a loss calls them as parts; other losses are not.
 
     Why it matters:
         Logits of std s add about s²/2 nats to the loss. Until the head has unlearned them, every gradient is spent on
@@ -52,10 +53,15 @@ class Overconfident(Rule):
     thresholds: ClassVar[Mapping[str, float]] = {"nats": 2, "severe": 5, "ratio": 10}
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
-        from fanin.checks._loss import head_weight, read
+        from fanin.checks._loss import readings
 
-        reading = read(evidence)
-        where = head_weight(evidence) or "output"
+        for reading in readings(evidence):
+            yield from self._judge(evidence, reading, limits)
+
+    def _judge(self, evidence: Evidence, reading: Reading, limits: Mapping[str, float]) -> Iterator[Finding]:
+        from fanin.checks._loss import head_weight
+
+        where = head_weight(evidence, reading.output) or "output"
         fix = f"scale the head down: fanin.init_(model, x, only=[{where!r}])" if where != "output" else _FIX
         if reading.kind == "mse":
             ratio = reading.loss / reading.uniform if reading.uniform > 0 else math.nan

@@ -55,9 +55,14 @@ class HeadPrior(Rule):
     thresholds: ClassVar[Mapping[str, float]] = {"ratio": 3, "rarest": 3, "offset": 9, "labels": 200}
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
-        from fanin.checks._loss import head_bias, head_weight, read
+        from fanin.checks._loss import readings
 
-        reading = read(evidence)
+        for reading in readings(evidence):
+            yield from self._judge(evidence, reading, limits)
+
+    def _judge(self, evidence: Evidence, reading: Reading, limits: Mapping[str, float]) -> Iterator[Finding]:
+        from fanin.checks._loss import head_bias, head_weight
+
         if reading.prior <= 0 or reading.loss < limits["ratio"] * reading.prior:
             return
         if reading.kind == "mse":
@@ -68,9 +73,9 @@ class HeadPrior(Rule):
         # far above ignorance, the scale of the logits is the fault and L401 says so
         if not explained or (reading.kind != "mse" and reading.loss > 2 * reading.uniform):
             return
-        bias = head_bias(evidence)
+        bias = head_bias(evidence, reading.output)
         yield self.finding(
-            bias or head_weight(evidence) or "output",
+            bias or head_weight(evidence, reading.output) or "output",
             f"first loss {reading.loss:.3g} is {reading.loss / reading.prior:.1f} times the {reading.prior:.3g} that "
             f"the base rate alone gives ({_rate(reading)}).",
             _fix(bias, reading),

@@ -59,7 +59,7 @@ class Outlier(Rule):
                 continue
             flat = tensor.reshape(-1)
             sample = flat[:: max(1, flat.numel() // _SAMPLE)].float()
-            low, median, high = torch.quantile(sample, torch.tensor([0.25, 0.5, 0.75], device=sample.device)).tolist()
+            low, median, high = torch.quantile(sample, sample.new_tensor([0.25, 0.5, 0.75])).tolist()
             spread = (high - low) / 1.349
             if not spread > 0:  # sparse, constant or NaN: no spread to measure by
                 continue

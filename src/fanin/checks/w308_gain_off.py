@@ -46,7 +46,7 @@ class GainOff(Rule):
         ratio: 1.33 (gain by the gain asked for, or its inverse): 4 layers give half a power of ten.
         decades: 1 (powers of ten that the signal shrinks by over the stretch, warning; half of it for growth, which
             harms sooner; from half of it on an info).
-        layers: 3 (weights in a row).
+        layers: 3 (weights in a row; two where one mistaken fan explains both).
 
     Source:
         Glorot & Bengio (2010); He, Zhang, Ren & Sun (2015); PyTorch documentation of ``torch.nn.init`` on how it reads
@@ -78,15 +78,18 @@ class GainOff(Rule):
         off = small if len(small) >= len(off) / 2 else [scale for scale in off if scale.ratio > 1]
         decades = segment.decades() if small is off else segment.rms_decades()
         effect = -decades if small is off else decades
-        if len(off) < limits["layers"] or len(off) < 0.6 * len(scales) or effect < 0.5 * limits["decades"]:
+        mistaken = [scale for scale in off if scale.mistakes]
+        if len(off) < (2 if _agree(off) else limits["layers"]) or len(off) < 0.6 * len(scales):
+            return
+        if effect < 0.5 * limits["decades"]:
             return
         enough = limits["decades"] if small is off else 0.5 * limits["decades"]
-        mistaken = [scale for scale in off if scale.mistake is not None]
         if len(mistaken) >= max(2, 0.5 * len(off)):
             first = mistaken[0]
-            cause = f"its std {first.std:.3g} is that of fan {first.mistake}, but {first.why}"
+            mistake = next(iter(first.mistakes.values()))
+            cause = f"its std {first.std:.3g} is that of fan {mistake}, but {first.why}"
             category = "wrong_fan"
-        elif effect >= (_VANISHING if small is off else _EXPLODING):
+        elif effect >= _VANISHING if small is off else effect >= _EXPLODING and segment.depth >= _GROWTH_LAYERS:
             return
         else:
             first, category = off[0], "wrong_gain"
@@ -111,8 +114,8 @@ class GainOff(Rule):
         return _depthwise("fan_in")
 
 
-_VANISHING, _EXPLODING = 2, 0.8
-"""Powers of ten from which the effect is reported by itself."""
+_VANISHING, _EXPLODING, _GROWTH_LAYERS = 2, 0.8, 4
+"""Powers of ten, and layers, from which F101 and F102 report the effect by itself."""
 
 
 def _is_torch_default(off: list[_Scale]) -> bool:
@@ -128,7 +131,7 @@ class _Scale:
     gain: float
     wanted: float
     nonlinearity: str
-    mistake: str | None
+    mistakes: dict[tuple[str, float], str]
     why: str
 
     @property
@@ -161,10 +164,10 @@ def _scales(evidence: Evidence, segment: Segment) -> list[_Scale]:
         except (FaninError, TypeError):  # a nonlinearity that theory does not know asks for nothing
             continue
         factor = float(slot.settings.get("factor", 1.0))
-        mistake = _mistaken_fan(tensor, slot, std, wanted)
+        mistakes = _mistaken_fans(tensor, slot, std, wanted)
         scale = std * math.sqrt(slot.fans.fan_in) * factor
         found.append(
-            _Scale(name, std, slot.fans.fan_in, scale, wanted, slot.nonlinearity or "linear", mistake, slot.why)
+            _Scale(name, std, slot.fans.fan_in, scale, wanted, slot.nonlinearity or "linear", mistakes, slot.why)
         )
     return found
 
@@ -173,29 +176,37 @@ _FEWEST = 64
 """Entries below which the std of a weight (to 1 / sqrt(2 n)) does not tell its law."""
 
 
-def _mistaken_fan(tensor: torch.Tensor, slot: Slot, std: float, wanted: float) -> str | None:
-    """The fan, other than a true one, with which a usual law has this std; None where a true fan explains it."""
+def _agree(off: list[_Scale]) -> bool:
+    """Whether one mistake in one law explains all of them: one weight may hit a number by chance, two hardly do."""
+    return len(off) > 1 and bool(set.intersection(*(set(scale.mistakes) for scale in off)))
+
+
+def _mistaken_fans(tensor: torch.Tensor, slot: Slot, std: float, wanted: float) -> dict[tuple[str, float], str]:
+    """(mistake, gain of the law) → fan, in words, wherever a usual law with another fan than a true one has this std.
+
+    Empty where a true fan explains it.
+    """
     fans = slot.fans
     assert fans is not None
     shape = tensor.shape
     window = math.prod(shape[2:])
     true = (fans.fan_in, fans.fan_out, fans.average, fans.geometric)
     mistaken: dict[str, float] = {
-        f"{shape[1] * window:g} (axis 1 of the shape and the window)": shape[1] * window,
-        f"{shape[0] * window:g} (axis 0 of the shape and the window)": shape[0] * window,
+        "axis 1 of the shape and the window": shape[1] * window,
+        "axis 0 of the shape and the window": shape[0] * window,
     }
     for axis in fans.window_axes:
         for label, fan in (("fan-in", fans.fan_in), ("fan-out", fans.fan_out)):
-            mistaken[f"{fan / shape[axis]:g} ({label} without axis {axis} of the window)"] = fan / shape[axis]
+            mistaken[f"{label} without axis {axis} of the window"] = fan / shape[axis]
     near = max(0.02, 3 / math.sqrt(2 * tensor.numel()))  # three standard errors of a std
     laws = (1.0, math.sqrt(2), wanted, 1 / math.sqrt(3))
 
-    def explains(fan: float) -> bool:
-        return fan > 0 and any(abs(std * math.sqrt(fan) / law - 1) <= near for law in laws)
+    def explains(fan: float, law: float) -> bool:
+        return fan > 0 and abs(std * math.sqrt(fan) / law - 1) <= near
 
-    if any(explains(fan) for fan in true):
-        return None
-    return next((label for label, fan in mistaken.items() if explains(fan)), None)
+    if any(explains(fan, law) for fan in true for law in laws):
+        return {}
+    return {(label, law): f"{fan:g} ({label})" for label, fan in mistaken.items() for law in laws if explains(fan, law)}
 
 
 def _depthwise(mode: Any) -> dict[str, Any]:

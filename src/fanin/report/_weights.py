@@ -96,7 +96,8 @@ def _values(tensor: Any) -> np.ndarray | None:
     if hasattr(tensor, "detach"):
         if getattr(tensor, "is_meta", False) or tensor.numel() == 0 or not tensor.is_floating_point():
             return None
-        dense = tensor.detach() if str(tensor.layout) == "torch.strided" else tensor.detach().to_dense()
+        whole = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor  # sharded over processes
+        dense = whole.detach() if str(whole.layout) == "torch.strided" else whole.detach().to_dense()
         flat = dense.reshape(-1)
         flat = flat if str(flat.dtype) == "torch.float64" else flat.float()
         return np.asarray(flat.cpu().numpy())

@@ -46,8 +46,8 @@ class Signal:
         dead_fraction: share of units that are exactly 0 for the whole batch (None where it is not asked).
         sample_correlation: mean ⟨x_a, x_b⟩ over pairs of samples a ≠ b divided by mean ⟨x_a, x_a⟩: 1 when all
             samples look alike to the network (None for a batch of one or where no axis is the batch).
-        entropy: mean entropy of the rows of an attention softmax divided by ln(keys a row may look at): 1 for uniform,
-            0 for one-hot (None where the place is no attention).
+        entropy: mean entropy of the rows of a softmax that weighs values (attention) or parts (a router) divided by
+            ln(keys a row may look at): 1 for uniform, 0 for one-hot (None at other places).
         histogram: 64 equal bins between smallest and largest finite value.
         exact: False where a prediction used Monte Carlo for an unknown op, or an estimate.
         from_inputs: second moment that theory expects here of the inputs that the op really had (None where that is

@@ -73,7 +73,7 @@ def assemble_signals(graph: Graph, gauge: Gauge) -> Signals:
 
 
 def _weighs(graph: Graph, node: int) -> bool:
-    """Whether a softmax weighs values: its output reaches a product of two signals. A router or a head does not."""
+    """Whether a softmax weighs values or parts: its output reaches a product of two signals. A head does not."""
     if graph.nodes[node].kind == "attention":
         return True
     stack = [node]
@@ -81,6 +81,8 @@ def _weighs(graph: Graph, node: int) -> bool:
         for reader in graph.consumers[stack.pop()]:
             after = graph.nodes[reader]
             if after.kind == "matmul" and len(after.shape) > 2:
+                return True
+            if after.kind == "mul" and len(set(after.inputs)) > 1:
                 return True
             if after.kind in ("dropout", "cast", "shape"):
                 stack.append(reader)

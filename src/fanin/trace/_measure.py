@@ -40,6 +40,14 @@ class Gauge:
     entropy: dict[int, float] = field(default_factory=dict)
     _last: list[tuple[weakref.ref[torch.Tensor], int, int, BatchAxis | None, Stats]] = field(default_factory=list)
 
+    def moments(self, tensor: torch.Tensor, op: str) -> dict[str, list[float]]:
+        """ "moments" → mean and second moment of what was computed from parameters alone, where they are other values."""
+        if op in _SAME_VALUES or not _measurable(tensor):
+            return {}
+        stats = measure(tensor.detach())
+        known = stats.count > 0 and stats.nonfinite_fraction == 0
+        return {"moments": [stats.mean, stats.second_moment]} if known else {}
+
     def watch(
         self,
         tensor: torch.Tensor,

@@ -13,6 +13,8 @@ from fanin.signals import Signals
 if TYPE_CHECKING:
     import torch
 
+    from fanin.trace._judged import Judged
+
 __all__ = ["LossKind", "Trace"]
 
 LossKind = Literal["cross_entropy", "mse", "custom", "cotangent"]
@@ -33,6 +35,7 @@ class Trace:
         output: what the model returned, detached; not part of the JSON form.
         gradients: canonical parameter name → gradient of the loss, for every parameter that received one; not part
             of the JSON form.
+        judged: the standard losses that the loss called on values of the output; not part of the JSON form.
         sources: place of a node of kind "input" → the tensor behind it: arguments, buffers, constants; not part of the
             JSON form.
     """
@@ -47,6 +50,7 @@ class Trace:
     output: Any = field(default=None, repr=False, compare=False)
     gradients: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
     sources: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
+    judged: tuple[Judged, ...] = field(default=(), repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, without tensors; a loss that is not finite becomes its name, such as "nan"."""

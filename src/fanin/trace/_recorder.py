@@ -353,6 +353,8 @@ class Recorder(TorchFunctionMode):
                 continue
             params = param_uses(operands, spec.kind)
             attrs = {**call.attrs, **derived(operands), "parameter_only": True}
+            if self.gauge is not None:
+                attrs |= self.gauge.moments(tensor, spec.op)
             origin = self._add(spec, tensor, (), params, attrs, None)
             sources = [through(source, operand, spec, call, tensor) for operand, o in operands for source in o.sources]
             unique = {source.name: source for source in reversed(sources)}

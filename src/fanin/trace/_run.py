@@ -13,6 +13,7 @@ from torch.nn.modules import module as hooks
 
 from fanin.errors import FaninError, TraceError
 from fanin.trace._assemble import assemble_graph, assemble_signals
+from fanin.trace._judged import Judged, Listener
 from fanin.trace._loss import compute_loss, cotangent, tensors_in
 from fanin.trace._measure import Gauge
 from fanin.trace._record import LossKind, Trace
@@ -88,6 +89,7 @@ class _Run:
         self.model, self.guard, self.gauge, self.seed = model, guard, gauge, seed
         self.notes: list[str] = []
         self.leaves: list[torch.Tensor] = []
+        self.judged: tuple[Judged, ...] = ()
 
     def finish(
         self, inputs: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], target: Any, loss: Loss | None
@@ -115,7 +117,8 @@ class _Run:
             inputs=inputs,
             target=target,
             output=_detached(output),
-            gradients={names[id(p)]: g for p, g in zip(trainable, gradients) if g is not None},
+            judged=self.judged,
+            gradients={names[id(p)]: _whole(g) for p, g in zip(trainable, gradients) if g is not None},
             sources={graph.nodes[i].place: tensor for i, tensor in recorder.given.items()},
         )
 
@@ -162,7 +165,11 @@ class _Run:
                 raise TraceError(f"the model raised {type(error).__name__}{where}: {error}") from error
 
     def _loss(self, output: Any, target: Any, loss: Loss | None) -> tuple[torch.Tensor | None, LossKind]:
-        return compute_loss(output, target, loss)
+        listener = Listener()
+        with listener:
+            value, kind = compute_loss(output, target, loss)
+        self.judged = listener.of([t.detach() for t in tensors_in(output) if t.is_floating_point()])
+        return value, kind
 
     def _output_nodes(self, recorder: Recorder, outputs: list[torch.Tensor], value: torch.Tensor | None) -> list[int]:
         """Nodes behind the outputs; a loss that the model computed itself is not one where there are others."""
@@ -225,6 +232,11 @@ class _Run:
                 after.update(entries)
             for leaf in wanted:
                 leaf.grad = None
+
+
+def _whole(gradient: torch.Tensor) -> torch.Tensor:
+    """A gradient that is sharded over processes, gathered."""
+    return gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient
 
 
 def _named_arguments(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> list[tuple[str, torch.Tensor]]:
