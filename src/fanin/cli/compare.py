@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     import json
     from pathlib import Path
 
-    from fanin import compare
+    from fanin.compare import compare
     from fanin.data import locate
 
     with only_json_on_stdout(arguments.json):
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         data = _data(make(), arguments)
         store = _store(arguments)
         try:
-            race = compare.compare(
+            race = compare(
                 make,
                 data,
                 arguments.schemes,
