@@ -23,6 +23,7 @@ COMMANDS = (
     "phase",
     "predict",
     "compare",
+    "experiment",
     "demo",
 )
 """Modules of this package in the order of the help; each has ``add_arguments(parser)`` and ``run(arguments)``, and
