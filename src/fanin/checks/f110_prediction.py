@@ -25,7 +25,8 @@ class Disagreement(Rule):
         fan-in · E W² · E x² + E b², with the input's measured second moment: so the first map at which they part is
         the one where something happens. The prediction holds whatever the input, as long as the entries of the weight
         are independent of each other and of the input, and nothing else touches the product. Maps of few outputs
-        stray by chance, and are given room for that; weights whose mean carries the signal are left out. With
+        stray by chance, and are given room for that; weights whose mean carries the signal, and further uses of a
+        weight, whose input depends on it, are left out. With
         ``fanin.check(recipe=...)`` each parameter is first compared with the recipe's own mean and variance.
 
     Why it matters:
@@ -132,6 +133,8 @@ def _parted(evidence: Evidence, limits: Mapping[str, float]) -> list[_Place]:
         if node.kind != "linear" or theory is None or seen is None or name is None or seen.nonfinite_fraction > 0:
             continue
         expected, measured = theory.from_inputs, seen.second_moment
+        if trace.graph.uses(name)[0][0].id != node.id:
+            continue  # used before: its input may already depend on it
         if expected is None or not (_SMALLEST < expected < math.inf and _SMALLEST < measured < math.inf):
             continue
         if not _mean_matters(evidence, name):

@@ -47,7 +47,8 @@ class Node:
         batch_axis: axis of the output that indexes samples, or None.
         attrs: plain JSON values of the non-tensor arguments that matter ("groups", "negative_slope", "equation"), and
             what was learnt of the call: "factor" and "addend" of a scale, "index" of a part, "normalized_axes",
-            "masked", "derived" (argument → node that computed it from parameters alone), "parameter_only",
+            "masked", "derived" (argument → node that computed it from parameters alone), "parameter_only", "moments"
+            ([mean, second moment] of what was computed from parameters alone),
             "part_of" (id of the formula or call that this op belongs to; it is off the dataflow).
     """
 

@@ -76,6 +76,28 @@ class Call:
             )
         return self.weights[use.name]
 
+    def computed_moments(self, use: ParamUse) -> tuple[float, float]:
+        """The same of what the op was really given: a weight that was scaled, normalized or masked on its way.
+
+        A factor known by number is applied to the parameter's own moments, and so follows a recipe; of other formulas
+        the outcome was measured.
+        """
+        derived = self.attrs.get("derived") or {}
+        at, factor = derived.get(use.argument), 1.0
+        while at is not None:
+            node = self.graph.nodes[at]
+            number = node.attrs.get("other")
+            scaled = node.op in ("mul", "div") and isinstance(number, (int, float)) and number != 0
+            if scaled:
+                factor *= 1 / number if node.op == "div" else number
+            elif "moments" in node.attrs:
+                mean, second = node.attrs["moments"]
+                return factor * mean, factor**2 * second
+            before = node.attrs.get("derived") or {}
+            at = next(iter(before.values()), None)
+        mean, second = self.moments(use)
+        return factor * mean, factor**2 * second
+
     def ratio(self, position: int = 0) -> float:
         """Entries of the output per entry of an input."""
         return math.prod(self.node.shape) / max(1, math.prod(self.shape(position)))

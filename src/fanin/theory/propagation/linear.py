@@ -27,7 +27,7 @@ class Linear(Propagator):
         """Sum of n independent products, plus the bias of each unit."""
         if not call.inputs:
             return _parameters_alone(call)
-        x = call.inputs[0]
+        x = _together(call)
         mean_w, second_w = self._weight(call)
         n, m = self.terms(call), x.mean
         variance_w = max(0.0, second_w - mean_w**2)
@@ -47,14 +47,18 @@ class Linear(Propagator):
         if not call.inputs:
             return ()
         _, second_w = self._weight(call)
-        factor = self.terms(call) * call.ratio() * second_w
-        rest: tuple[Grad | None, ...] = (None,) * (len(call.inputs) - 1)
-        return (grad.times(factor), *rest)
+        weight_is_input = _weight_use(call) is None
+        result: list[Grad | None] = []
+        for i in range(len(call.inputs)):
+            others = math.prod(x.second for j, x in enumerate(call.inputs) if j != i and not weight_is_input)
+            data = i == 0 or not weight_is_input
+            result.append(grad.times(self.terms(call) * call.ratio(i) * second_w * others) if data else None)
+        return tuple(result)
 
     def _weight(self, call: Call) -> tuple[float, float]:
         use = _weight_use(call)
         if use is not None:
-            return call.moments(use)
+            return call.computed_moments(use)
         if len(call.inputs) > 1:  # a weight that the model computes, such as weight norm's
             return call.inputs[1].mean, call.inputs[1].second
         return 0.0, 0.0
@@ -100,6 +104,18 @@ class Linear(Propagator):
             return None
         fans = call.slots[use.name].fans
         return None if fans is None else fans.fan_in
+
+
+def _together(call: Call) -> Flow:
+    """The input; of several that one contraction multiplies with the weight (gated experts), their product."""
+    flow = call.inputs[0]
+    if _weight_use(call) is None:
+        return flow
+    for other in call.inputs[1:]:
+        kernel = flow.kernel * other.kernel
+        exact = flow.exact and other.exact
+        flow = Flow(flow.mean * other.mean, flow.second * other.second, kernel, unit=flow.unit, exact=exact)
+    return flow
 
 
 def _weight_use(call: Call) -> ParamUse | None:
