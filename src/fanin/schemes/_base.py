@@ -127,6 +127,11 @@ class Scheme(ABC):
         """The error of a model that lacks what the scheme looks for."""
         return PlanError(f"scheme {self.name!r} looked for {self.looks_for}; found {found}.")
 
+    @staticmethod
+    def hint(context: Context) -> str:
+        """What would tell more, where the model was not traced."""
+        return "" if context.graph is not None else " (pass inputs, so that the model can be traced)"
+
     @abstractmethod
     def weight(self, slot: Slot, context: Context) -> Choice | Keep | None:
         """What a linear map (role "weight") starts as."""

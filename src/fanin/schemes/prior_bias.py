@@ -51,8 +51,7 @@ class Prior(Scheme):
         super().fit(context)
         if not any(slot.role == "bias" and self._of_head(slot, context) for slot in context.slots.values()):
             heads = [slot for slot in context.slots.values() if slot.role == "weight" and slot.is_head]
-            unknown = "none (pass inputs, so that the model can be traced)"
-            raise self.missing("a head without a bias" if heads else unknown)
+            raise self.missing("a head without a bias" if heads else "none" + self.hint(context))
 
     @staticmethod
     def _of_head(slot: Slot, context: Context) -> bool:

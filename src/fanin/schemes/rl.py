@@ -63,7 +63,7 @@ class RL(Scheme):
         super().fit(context)
         heads = [slot.name for slot in context.slots.values() if slot.is_head and slot.role == "weight"]
         if not heads:
-            raise self.missing("none (pass inputs, so that the model can be traced)")
+            raise self.missing("none" + self.hint(context))
         for pattern in self.values:
             if not any(fnmatchcase(name, pattern) for name in heads):
                 raise InputError.of("values", pattern, f"a name or pattern of a head: {', '.join(heads)}", "'rl'")

@@ -43,7 +43,7 @@ class ZeroHead(Scheme):
         found = [slot for slot in context.slots.values() if slot.is_head]
         if not any(slot.role == "weight" for slot in found):
             tied = "one that is an embedding too, which would become 0" if found else "none"
-            raise self.missing(tied if found else f"{tied} (pass inputs, so that the model can be traced)")
+            raise self.missing(tied if found else tied + self.hint(context))
 
     def weight(self, slot: Slot, context: Context) -> Choice | Keep:
         """See :class:`Scheme`."""
