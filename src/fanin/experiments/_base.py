@@ -227,14 +227,18 @@ class Experiment:
     measure: Callable[[Settings], Measured]
 
     def run(self, settings: Settings | None = None) -> Outcome:
-        """Measure, then judge.
+        """Measure, then judge; torch's random state is as before afterwards.
 
         Args:
             settings: how; full size by default.
         """
+        import torch
+
         settings = Settings() if settings is None else settings
         wall, cpu = time.perf_counter(), time.process_time()
-        measured = self.measure(settings)
+        with torch.random.fork_rng(devices=[]):  # constructors of layers draw from the global generator
+            torch.default_generator.manual_seed(settings.seed)
+            measured = self.measure(settings)
         seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
         return Outcome(self, settings, measured, judge(self.claims, measured.numbers), seconds, cpu_seconds)
 

@@ -103,7 +103,7 @@ def _autograd(fn: str, w: np.ndarray, b: np.ndarray, x: float) -> np.ndarray:
     model = nn.Sequential(*layers)
     record = trace(model, torch.tensor([[x]], dtype=torch.float64), statistics=False)
     # A cotangent of one entry and unit length is ±1; ∂/∂b_l is the gradient at the pre-activation h_l.
-    found = np.array([float(record.gradients[f"{2 * index}.bias"]) for index in range(DEPTH)])
+    found = np.array([float(record.gradients[f"{2 * index}.bias"]) for index in range(len(w))])
     return np.asarray(found if found[-1] > 0 else -found)
 
 
@@ -134,7 +134,12 @@ EXPERIMENT = Experiment(
             high=1e-9,
             why="20 products in float64, each rounded to 1e-16, and slopes 1 − x² that lose digits at saturation",
         ),
-        Claim("sigmoid, weights N(0, 1): the gradient shrinks in every chain", "sigmoid_shrinking", low=1.0),
+        Claim(
+            "sigmoid, weights N(0, 1): the gradient shrinks in every chain",
+            "sigmoid_shrinking",
+            low=1.0,
+            why="share of the chains",
+        ),
         Claim(
             "sigmoid, weights N(0, 1): by more than ×1/4 a layer, typically",
             "sigmoid_factor",
