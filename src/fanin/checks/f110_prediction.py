@@ -25,8 +25,8 @@ class Disagreement(Rule):
         fan-in · E W² · E x² + E b², with the input's measured second moment: so the first map at which they part is
         the one where something happens. The prediction holds whatever the input, as long as the entries of the weight
         are independent of each other and of the input, and nothing else touches the product. Maps of few outputs
-        stray by chance, and are given room for that; weights whose mean carries the signal, and further uses of a
-        weight, whose input depends on it, are left out. With
+        stray by chance, and are given room for that. Weights whose mean carries the signal are left out (unless their
+        rows repeat), and so are further uses of a weight, whose input depends on it. With
         ``fanin.check(recipe=...)`` each parameter is first compared with the recipe's own mean and variance.
 
     Why it matters:
@@ -137,11 +137,12 @@ def _parted(evidence: Evidence, limits: Mapping[str, float]) -> list[_Place]:
             continue  # used before: its input may already depend on it
         if expected is None or not (_SMALLEST < expected < math.inf and _SMALLEST < measured < math.inf):
             continue
-        if not _mean_matters(evidence, name):
-            place = _Place(node, name, measured, expected)
-            low, high = _chance(_outputs(node), limits["sigmas"])
-            if not low - limits["bits"] <= place.bits <= high + limits["bits"]:
-                found.setdefault(name, place)
+        place = _Place(node, name, measured, expected)
+        low, high = _chance(_outputs(node), limits["sigmas"])
+        if low - limits["bits"] <= place.bits <= high + limits["bits"]:
+            continue
+        if not _mean_matters(evidence, name) or _cause(evidence, name) is not None:
+            found.setdefault(name, place)
     return list(found.values())
 
 

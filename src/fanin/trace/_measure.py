@@ -41,7 +41,7 @@ class Gauge:
     _last: list[tuple[weakref.ref[torch.Tensor], int, int, BatchAxis | None, Stats]] = field(default_factory=list)
 
     def moments(self, tensor: torch.Tensor, op: str) -> dict[str, list[float]]:
-        """Mean and second moment of what was computed from parameters alone, where its values are others than theirs."""
+        """Mean and second moment of what was computed from parameters alone, if its values are not just theirs."""
         if op in _SAME_VALUES or not _measurable(tensor):
             return {}
         stats = measure(tensor.detach())

@@ -79,7 +79,11 @@ def _overlaps(tensor: torch.Tensor) -> bool:
 
 
 def _same(left: torch.Tensor, right: torch.Tensor) -> bool:
-    return left.shape == right.shape and left.dtype == right.dtype and bool(torch.equal(left, right))
+    if left.shape != right.shape or left.dtype != right.dtype or left.layout != right.layout:
+        return False
+    if left.layout is not torch.strided:  # torch compares dense tensors alone
+        left, right = left.to_dense(), right.to_dense()
+    return bool(torch.equal(left, right))
 
 
 def _attributes(module: nn.Module) -> dict[str, tuple[Any, Any]]:

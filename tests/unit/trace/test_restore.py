@@ -278,3 +278,12 @@ def test_the_same_seed_gives_the_same_record() -> None:
     first, again, other = (trace(model, x, seed=seed) for seed in (0, 0, 1))
     assert first.to_json() == again.to_json()
     assert first.to_json() != other.to_json()
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+def test_sparse_buffers_are_compared_and_kept(layout: torch.layout) -> None:
+    model = torch.nn.Linear(4, 4)
+    model.register_buffer("table", torch.eye(4).to_sparse(layout=layout))
+    trace(model, torch.randn(3, 4))
+    assert model.table.layout is layout
+    assert torch.equal(model.table.to_dense(), torch.eye(4))
