@@ -223,7 +223,7 @@ def test_inputs_by_keyword_and_targets(models: str, capsys: pytest.CaptureFixtur
         (["check", "{}healthy", "--data", "mnits"], "Did you mean 'mnist'"),
         (["check", "{}healthy", "--data", "digits", "--target", "ids=10"], "--data brings its own targets"),
         (["check", "{}healthy", "--data", "digits", "--select", "Q9"], "unknown rule 'Q9'"),
-        (["check", "{}healthy", "--data", "digits", "--save", "r.html"], ".json"),
+        (["check", "{}healthy", "--data", "digits", "--save", "r.docx"], ".json"),
         (["check", "{}healthy", "--data", "digits", "--input", "64"], "not allowed with"),
         (["check", "{}healthy", "--batch", "0"], "integer >= 1"),
         (["check", "{}Raises"], "could not be inferred"),

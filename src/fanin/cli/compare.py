@@ -1,4 +1,4 @@
-"""Race several starts of a model on real data: which one trains best, and is the difference real?
+"""Race several starts of a model on real data: which one trains best, and whether the difference is real.
 
 Every scheme gets the same seeds, the same order of batches and the same budget to tune its learning rate (by training
 loss). Medians with bootstrap intervals; runs that diverge are counted. Finished runs are kept in a file, so that an

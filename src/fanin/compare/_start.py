@@ -51,7 +51,8 @@ class Entrant:
         elif isinstance(self.how, (str, schemes.Scheme)):
             batch = task.data.batch(_PLANNING_BATCH, seed=seed)
             graph = trace(model, batch.inputs, batch.target, task.loss, statistics=False).graph
-            recipe = schemes.plan(self.how, find(model, graph), graph, target=batch.target, **self.options)
+            given = {"target": batch.target, "model": model, "inputs": batch.inputs, "seed": seed}
+            recipe = schemes.plan(self.how, find(model, graph), graph, **{**given, **self.options})
             write(model, recipe, seed)
         else:
             with seeded(seed):

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fanin.errors import InputError
 from fanin.signals import BINS, Histogram
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fanin.report._report import Report
 
 __all__ = ["SAMPLE", "WeightStats", "measure_weights", "operating_points"]
@@ -78,6 +78,7 @@ def measure_weights(
         gradients: name → gradient of the loss.
 
     Example:
+        >>> import numpy as np
         >>> [w] = measure_weights({"weight": np.arange(-2.0, 3.0)})
         >>> w.mean, round(w.std**2, 6), sum(w.histogram.counts)
         (0.0, 2.0, 5)
@@ -93,6 +94,8 @@ def measure_weights(
 
 def _values(tensor: Any) -> np.ndarray | None:
     """The values in one axis as float32 or float64, or None where there are none."""
+    import numpy as np
+
     if hasattr(tensor, "detach"):
         if getattr(tensor, "is_meta", False) or tensor.numel() == 0 or not tensor.is_floating_point():
             return None
@@ -106,6 +109,8 @@ def _values(tensor: Any) -> np.ndarray | None:
 
 
 def _measured(name: str, shape: tuple[int, ...], values: np.ndarray, gradient: Any) -> WeightStats:
+    import numpy as np
+
     total = float(values.sum(dtype=np.float64))
     finite = values if math.isfinite(total) else values[np.isfinite(values)]  # a copy only where it is needed
     slope = None if gradient is None else _values(gradient)
