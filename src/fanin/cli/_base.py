@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,7 @@ __all__ = [
     "codes",
     "count",
     "only_json_on_stdout",
+    "own_activation",
     "remark",
     "seed",
     "threshold",
@@ -107,3 +108,13 @@ def only_json_on_stdout(wanted: bool) -> Iterator[None]:
         return
     with contextlib.redirect_stdout(sys.stderr):
         yield
+
+
+def own_activation(text: str) -> Any:
+    """The user's function behind ``pkg.mod:function`` or ``file.py:function``."""
+    from pathlib import Path
+
+    from fanin.data import locate
+
+    sys.path.insert(0, str(Path.cwd()))
+    return locate(text)

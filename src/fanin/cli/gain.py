@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fanin.theory import GainKind
 
-__all__ = ["add_arguments", "own_activation", "run"]
+__all__ = ["add_arguments", "run"]
 
 _KINDS: tuple[GainKind, ...] = ("second_moment", "variance", "backward")
 
@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     import json
 
     from fanin import theory
+    from fanin.cli._base import own_activation
     from fanin.errors import InputError
 
     everything = not arguments.activation
@@ -53,17 +54,6 @@ def run(arguments: argparse.Namespace) -> None:
         print(json.dumps(entries if everything or len(entries) > 1 else entries[0]))
         return
     _show(entries)
-
-
-def own_activation(text: str) -> Any:
-    """The user's function behind ``pkg.mod:function`` or ``file.py:function``."""
-    import sys
-    from pathlib import Path
-
-    from fanin.data import locate
-
-    sys.path.insert(0, str(Path.cwd()))
-    return locate(text)
 
 
 def _show(entries: list[dict[str, Any]]) -> None:

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from fanin import theory
-    from fanin.cli.gain import own_activation
+    from fanin.cli._base import own_activation
     from fanin.errors import InputError
 
     name = arguments.activation

@@ -77,7 +77,7 @@ class Row:
     at_edge: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Race:
     """Training curves and scores of several starts on one task.
 
@@ -115,6 +115,10 @@ class Race:
     notes: tuple[str, ...] = ()
 
     __hash__ = None  # type: ignore[assignment]  # it holds mappings
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.schemes)
+        return f"Race({names}: {len(self.seeds)} seeds, {self.steps} updates, {len(self.runs)} runs)"
 
     @cached_property
     def _by_place(self) -> dict[tuple[str, float, int, int], Run]:
