@@ -37,7 +37,9 @@ class InputSpec:
 
     def __str__(self) -> str:
         shape = "x".join(map(str, self.shape))
-        kind = "" if self.kind == "normal" else f"ids={self.below}" if self.kind == "ids" else self.kind
+        kind = f"ids={self.below}" if self.kind == "ids" else self.kind
+        if kind == "normal" and self.name != "ids":  # a bare "ids=5" would read as one token id below 5
+            kind = ""
         return (f"{self.name}=" if self.name else "") + ":".join(part for part in (shape, kind) if part)
 
 
