@@ -34,7 +34,7 @@ class Reading:
         prior: the loss of the best constant answer: the entropy of the class frequencies, the target's variance.
         count: number of targets.
         classes: number of classes (1 for mse).
-        rare: number of targets of the rarest class that occurs (0 for mse).
+        rare: number of targets of other classes than the commonest (0 for mse).
         rate: share of positives for binary targets, the mean for mse, else NaN.
         exact: False where the user's loss is another one and this stands in for it.
         output: index among the floating output tensors that it judges.
@@ -155,7 +155,8 @@ def _classes(logits: torch.Tensor, labels: torch.Tensor) -> Reading | None:
     counts = counts[counts > 0]
     shares = counts.double() / counts.sum()
     prior = float(-(shares * shares.log()).sum())
-    return Reading("cross_entropy", loss, math.log(classes), prior, labels.numel(), classes, int(counts.min()))
+    rare = int(counts.sum() - counts.max())
+    return Reading("cross_entropy", loss, math.log(classes), prior, labels.numel(), classes, rare)
 
 
 def _elementwise(trace: Trace, output: torch.Tensor, target: torch.Tensor) -> Reading:

@@ -59,15 +59,22 @@ class Strength:
 
 
 def strength(trace: Trace, node: int) -> Strength | None:
-    """The forward strength at a node; ops that were not measured pass on their first input's."""
+    """The forward strength at a node; ops that only move values pass on what was not measured of their first input."""
     seen = trace.graph.nodes[node]
     signal = trace.signals.at(seen.place)
-    while signal is None and seen.kind in ("shape", "cast", "dropout") and seen.inputs:
+    rms = None
+    while seen.kind in _MOVING and seen.inputs and (signal is None or signal.sample_correlation is None):
+        if signal is not None and signal.count and rms is None:
+            rms = signal.rms
         seen = trace.graph.nodes[seen.inputs[0]]
         signal = trace.signals.at(seen.place)
-    if signal is None or signal.count == 0 or not math.isfinite(signal.second_moment):
+    if signal is None or signal.count == 0:
         return None
-    return Strength(signal.rms, _share(signal))
+    found = Strength(signal.rms if rms is None else rms, _share(signal))
+    return found if math.isfinite(found.rms) else None
+
+
+_MOVING = ("shape", "cast", "dropout")
 
 
 def _share(signal: Signal) -> float:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from fanin.checks._finding import Finding
     from fanin.checks._steps import Segment, Step
+    from fanin.graph import Graph, Node
     from fanin.trace import Trace
 
 
@@ -22,7 +23,8 @@ class Vanishing(Rule):
         zero-initialised gates and LayerScale do not count) the std over samples, rms · sqrt(1 − sample correlation).
         Its change is added up over weights, biases and activations, from one normalization to the next; a stretch that
         a normalization ends is judged by the share sqrt(1 − correlation) alone, since its size is mended there. The
-        last weight before the output is left out: heads are small on purpose.
+        last weight before the output is left out: heads are small on purpose. A product with a sigmoid that starts
+        shut, where no other way carries the signal, is reported as ``gate``.
 
     Why it matters:
         With a factor of 0.41 a layer (default weights, ReLU) 16 layers leave 1e-6 of the input: the output is the
@@ -43,6 +45,7 @@ class Vanishing(Rule):
         share: 1.5 (powers of ten of the sample-dependent share, warning): wide ReLU chains keep a share of
             6.7 / depth by themselves (0.8 powers lost at 40 layers).
         same: 2.5 (powers of ten of that share, error): three parts in a thousand tell samples apart.
+        gate: 2 (powers of ten lost in one product with a sigmoid, warning, category gate): a gate at 0.01.
 
     Source:
         Glorot & Bengio (2010), AISTATS; He, Zhang, Ren & Sun (2015); Schoenholz, Gilmer, Ganguli & Sohl-Dickstein
@@ -54,7 +57,14 @@ class Vanishing(Rule):
     category = "vanishing"
     severity = "error"
     requires = ("forward",)
-    thresholds: ClassVar[Mapping[str, float]] = {"decades": 2, "severe": 4, "layers": 3, "share": 1.5, "same": 2.5}
+    thresholds: ClassVar[Mapping[str, float]] = {
+        "decades": 2,
+        "severe": 4,
+        "layers": 3,
+        "share": 1.5,
+        "same": 2.5,
+        "gate": 2,
+    }
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
         from fanin.checks._path import paths
@@ -71,6 +81,10 @@ class Vanishing(Rule):
                 if shrinks and (not segment.normalized or _below_epsilon(segment)):
                     found = True
                     yield self._shrinks(trace, segment, limits, lost)
+            if not found:
+                for gate in self._gates(trace, path, limits):
+                    found = True
+                    yield gate
             if not found and lost >= limits["share"]:
                 yield self._swamped(trace, counted, limits, lost)
 
@@ -88,6 +102,33 @@ class Vanishing(Rule):
             severity="error" if decades >= limits["severe"] or lost >= limits["same"] else "warning",
             evidence={"decades": decades, "layers": layers, "factor": 10 ** (-decades / layers)},
         )
+
+    def _gates(self, trace: Trace, path: list[Node], limits: Mapping[str, float]) -> Iterator[Finding]:
+        """Products with a gate that is shut, where no other way carries the signal."""
+        import itertools
+        import math
+
+        from fanin.checks._path import strength, weight_before
+
+        for source, node in itertools.pairwise(path):
+            if node.op != "mul" or len(set(node.inputs)) != 2:
+                continue
+            gate = next(i for i in node.inputs if i != source.id)
+            squashed = _squashed(trace.graph, gate)
+            before, after = strength(trace, source.id), strength(trace, node.id)
+            if squashed is None or before is None or after is None or not before.std or not after.std:
+                continue
+            decades = math.log10(before.std / after.std)
+            if decades >= limits["gate"]:
+                yield self.finding(
+                    weight_before(trace, squashed) or squashed.place,
+                    f"the gate {squashed.place} starts shut on the only way of the signal: std {before.std:.2g} before "
+                    f"{node.place}, {after.std:.2g} after it.",
+                    "start gates half open (bias 0), or where they close only a branch beside a skip",
+                    category="gate",
+                    severity="warning",
+                    evidence={"decades": decades},
+                )
 
     def _swamped(self, trace: Trace, counted: list[Step], limits: Mapping[str, float], lost: float) -> Finding:
         begin = next((s for s in counted if s.kind == "map" and s.share_decades < -0.1), counted[0])
@@ -130,6 +171,14 @@ def _end_to_end(counted: list[Step]) -> float:
 
 def _below_epsilon(segment: Segment) -> bool:
     return segment.steps[-1].after.rms ** 2 < _EPSILON
+
+
+def _squashed(graph: Graph, node: int) -> Node | None:
+    """The sigmoid-like op behind an operand, past reshaping and 1 - g; None where there is none."""
+    here = graph.nodes[node]
+    while here.kind in ("shape", "cast", "dropout", "scale", "add") and len(here.inputs) == 1:
+        here = graph.nodes[here.inputs[0]]
+    return here if here.op in ("sigmoid", "hardsigmoid", "logsigmoid") else None
 
 
 def _name(trace: Trace, step: Step) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from fanin.graph import Node
+    from fanin.trace import Trace
 
 
 class Swamped(Rule):
@@ -21,7 +22,8 @@ class Swamped(Rule):
     What it sees:
         Sums on the path that carries the signal, before its last weight, that add something alike for all samples (a
         position embedding, a table of parameters, a buffer), and the rms of that term against the std over samples of
-        the data. Biases of layers are not meant, nor residual blocks; F101 follows them.
+        the data. Biases of layers are not meant, nor residual blocks; F101 follows them. And concatenations of parts
+        whose sizes differ as much, in front of a weight.
 
     Why it matters:
         Tokens of std 0.02 under positions of rms 0.7 make one part in 35 of what the first norm sees: all samples look
@@ -35,6 +37,7 @@ class Swamped(Rule):
 
     Thresholds:
         ratio: 10 (rms of what is added by the std over samples of the data): the data is then 1 % of the energy.
+        joined: 100 (std over samples of one part of a concatenation by another's): the other is 1e-4 of the energy.
 
     Source:
         Vaswani et al. (2017), Attention is all you need, section 3.4, on the factor sqrt(d).
@@ -45,7 +48,7 @@ class Swamped(Rule):
     category = "imbalance"
     severity = "warning"
     requires = ("forward",)
-    thresholds: ClassVar[Mapping[str, float]] = {"ratio": 10}
+    thresholds: ClassVar[Mapping[str, float]] = {"ratio": 10, "joined": 100}
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
         from fanin.checks._path import from_data, head_of, paths, strength, weight_before
@@ -54,6 +57,7 @@ class Swamped(Rule):
         trace = evidence.trace
         assert trace is not None
         head, data = head_of(trace), from_data(trace.graph)
+        yield from self._joined(trace, limits)
         for source, node in (pair for path in paths(trace) for pair in itertools.pairwise(path)):
             signal = strength(trace, source.id)
             if node.op != "add" or head is None or node.id >= head.id or signal is None or signal.std == 0:
@@ -83,6 +87,31 @@ class Swamped(Rule):
                     also=[weight_before(trace, source) or source.place],
                 )
 
+    def _joined(self, trace: Trace, limits: Mapping[str, float]) -> Iterator[Finding]:
+        """Parts of other sizes that one weight reads side by side."""
+        from fanin.checks._path import from_data, strength, weight_before
+
+        data = from_data(trace.graph)
+        for node in trace.graph.nodes:
+            parts = [
+                (s.std, i) for i in dict.fromkeys(node.inputs) if i in data and (s := strength(trace, i)) and s.std
+            ]
+            if node.op not in ("cat", "concat", "concatenate") or len(parts) < 2 or not _reaches_weight(trace, node):
+                continue
+            (low, small), (high, large) = min(parts), max(parts)
+            if high / low >= limits["joined"]:
+                places = [
+                    weight_before(trace, trace.graph.nodes[i]) or trace.graph.nodes[i].place for i in (large, small)
+                ]
+                yield self.finding(
+                    places[0],
+                    f"{node.place} joins parts of std {high:.2g} and {low:.2g}: the weight behind it hears the larger "
+                    f"only.",
+                    "bring both to the same std, or normalise each before they are joined",
+                    evidence={"ratio": high / low, "large": high, "small": low},
+                    also=places[1:],
+                )
+
     @staticmethod
     def fires() -> dict[str, Any]:
         return _tokens(1.0)
@@ -96,10 +125,18 @@ _ALIKE = 0.1
 """Share of what differs between samples (1 % of the energy) up to which a term counts as the same for all."""
 
 
+def _reaches_weight(trace: Trace, node: Node) -> bool:
+    """Whether a weight reads it as it is, and no normalization comes between."""
+    readers = [trace.graph.nodes[i] for i in trace.graph.consumers[node.id]]
+    return any(r.kind == "linear" or (r.kind in ("shape", "cast") and _reaches_weight(trace, r)) for r in readers)
+
+
 def _table(evidence: Evidence, node: Node) -> tuple[str, float] | None:
     """(name, rms) of a parameter that is added and holds more than one vector; a single vector is a bias."""
     for use in node.params:
         tensor = evidence.parameters.get(use.name)
+        if use.argument in node.attrs.get("derived", {}):  # what is added is computed from it
+            continue
         if tensor is not None and sum(size > 1 for size in use.shape) > 1 and not tensor.is_complex():
             return use.name, float(tensor.float().square().mean().sqrt())
     return None

@@ -38,7 +38,7 @@ class HeadPrior(Rule):
     Thresholds:
         ratio: 3 (first loss by the loss of the best constant answer): equal classes give 1, one positive in ten 2.1,
             one in twenty 3.5.
-        rarest: 3 (targets of the rarest class in the batch): fewer do not tell a frequency.
+        rarest: 3 (targets in the batch outside the commonest class): fewer do not tell a frequency.
         offset: 9 (squared mean of a regression target by its variance): the mean lies three std from zero.
         labels: 200 (targets in the batch): the standard error of a frequency of 1 % is then 0.7 %.
 
@@ -112,7 +112,7 @@ def _rate(reading: Reading) -> str:
         return f"{reading.rate:.2%} of {reading.count} targets are positive"
     if reading.kind == "mse":
         return f"targets have mean {reading.rate:.3g} and variance {reading.prior:.3g}"
-    return f"rarest class: {reading.rare} of {reading.count} targets"
+    return f"{reading.count - reading.rare} of {reading.count} targets are of one class"
 
 
 def _fix(bias: str | None, reading: Reading) -> str:

@@ -17,7 +17,8 @@ class SharedInstance(Rule):
 
     What it sees:
         A container (``nn.ModuleList``, ``nn.Sequential``, ``nn.ParameterList`` or any module) that holds the very same
-        child module, one with trainable parameters, or the very same parameter under two or more names.
+        child module, one with trainable parameters, or the very same parameter under two or more names. And one batch
+        norm that is called again behind itself, after another layer.
 
     Why it matters:
         ``[Block()] * 6`` makes one block and lists it six times: the network has a sixth of its parameters, and its
@@ -44,6 +45,7 @@ class SharedInstance(Rule):
     requires = ("parameters",)
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
+        yield from self._norms(evidence)
         for path, container in evidence.model.named_modules():
             prefix = f"{path}." if path else ""
             modules = {n: m for n, m in container._modules.items() if m is not None and _learns(m)}
@@ -60,6 +62,31 @@ class SharedInstance(Rule):
                     f"ignore=['R601']",
                     evidence={"places": len(names), "parameters": count},
                     also=places[1:],
+                )
+
+    def _norms(self, evidence: Evidence) -> Iterator[Finding]:
+        """A batch norm behind itself, with other weights between: one mean and variance for different layers."""
+        from fanin.checks._path import weight_of
+        from fanin.checks._steps import descends
+
+        if evidence.trace is None:
+            return
+        graph = evidence.trace.graph
+        calls: dict[str, list[int]] = {}
+        for node in graph.nodes:
+            if node.op == "batch_norm" and node.module:
+                calls.setdefault(node.module, []).append(node.id)
+        for path, ids in calls.items():
+            first, last = ids[0], ids[-1]
+            between = [weight_of(n) for n in graph.nodes[first:last] if n.kind == "linear"]
+            single = [name for name in between if name is not None and between.count(name) == 1]
+            if len(ids) > 1 and single and descends(graph, last, first):
+                yield self.finding(
+                    path,
+                    f"one batch norm follows {len(ids)} layers one after the other: its mean and variance mix what "
+                    f"comes from different weights.",
+                    "make one for each layer",
+                    evidence={"places": len(ids)},
                 )
 
     @staticmethod

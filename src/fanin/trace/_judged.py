@@ -66,10 +66,15 @@ class Listener(TorchFunctionMode):
                 self.heard.append(Judged(kind, prediction.detach(), target.detach(), ignored))  # type: ignore[arg-type]
         return func(*args, **kwargs)
 
-    def of(self, outputs: Sequence[torch.Tensor]) -> tuple[Judged, ...]:
-        """The comparisons whose scores are values of an output, up to views, casts and selection."""
+    def of(self, outputs: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> tuple[Judged, ...]:
+        """The comparisons whose scores are values of an output, up to views, casts and selection.
+
+        A squared error counts only where its target was given: two tensors of the model may be drawn to each other.
+        """
         found = []
         for judged in self.heard:
+            if judged.kind == "mse" and not any(_taken_from(judged.target, target) for target in targets):
+                continue
             index = next((i for i, output in enumerate(outputs) if _taken_from(judged.prediction, output)), None)
             if index is not None:
                 found.append(replace(judged, output=index))

@@ -168,7 +168,8 @@ class _Run:
         listener = Listener()
         with listener:
             value, kind = compute_loss(output, target, loss)
-        self.judged = listener.of([t.detach() for t in tensors_in(output) if t.is_floating_point()])
+        outputs = [tensor.detach() for tensor in tensors_in(output) if tensor.is_floating_point()]
+        self.judged = listener.of(outputs, list(tensors_in(target)))
         return value, kind
 
     def _output_nodes(self, recorder: Recorder, outputs: list[torch.Tensor], value: torch.Tensor | None) -> list[int]:

@@ -169,3 +169,89 @@ def logits_from_unnormalized_features(broken: bool) -> Case:
         return m.head(h.sum((2, 3)) if broken else h.mean((2, 3)))
 
     return Case(Compute(run, conv=conv, head=nn.Linear(32, 10)), torch.randn(16, 3, 20, 20), classes(10, 16))
+
+
+@bug("head_prior overconfident saturated", "", "focal prior with its sign lost: log((1 - p) / p)")
+def prior_with_the_wrong_sign(broken: bool) -> Case:
+    """A bias of +4.6 where -4.6 was meant: every anchor is an object."""
+    head = nn.Conv2d(16, 9, 3, padding=1)
+    init.normal_(head.weight, 0, 0.01)
+    init.constant_(head.bias, 4.6 if broken else -4.6)
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), head)
+    target = (torch.rand(2, 9, 12, 12) < 0.01).float()
+    return Case(model, torch.randn(2, 3, 12, 12), target, F.binary_cross_entropy_with_logits)
+
+
+@bug("head_prior", "", "karpathy.github.io/2019/04/25/recipe: imbalanced classes, wkentaro/pytorch-fcn background")
+def background_class_without_prior(broken: bool) -> Case:
+    """Forty classes, 97 of 100 pixels background, and logits that start level."""
+    head = nn.Conv2d(16, 40, 1)
+    init.normal_(head.weight, 0, 0.01)
+    init.zeros_(head.bias)
+    if not broken:
+        with torch.no_grad():
+            head.bias[0] = math.log(0.97 * 39 / 0.03)
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), head)
+    target = torch.where(torch.rand(2, 30, 30) < 0.97, 0, torch.randint(1, 40, (2, 30, 30)))
+    return Case(model, torch.randn(2, 3, 30, 30), target)
+
+
+@bug("head_prior", "", "DETR-like focal heads, open-mmlab/mmdetection#1825")
+def two_outputs_one_without_prior(broken: bool) -> Case:
+    """Classes and boxes come as a tuple, the loss adds them; the class bias knows no base rate."""
+    model = Compute(
+        lambda m, x: (m.cls(F.gelu(m.trunk(x))), m.box(F.gelu(m.trunk(x)))),
+        trunk=nn.Linear(32, 32), cls=nn.Linear(32, 20), box=nn.Linear(32, 4),
+    )  # fmt: skip
+    init.normal_(model.cls.weight, 0, 0.01)
+    init.constant_(model.cls.bias, 0.0 if broken else -math.log(99))
+    target = (torch.rand(4, 50, 20) < 0.01).float()
+
+    def loss(output: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(output[0], target) * 2 + output[1].abs().mean()
+
+    return Case(model, torch.randn(4, 50, 32), target, loss)
+
+
+@bug("overconfident", "", "auxiliary heads of deep supervision initialized with std 1")
+def auxiliary_head_too_large(broken: bool) -> Case:
+    """The second of two classifiers has N(0, 1) weights; only the sum of the losses is seen."""
+    main, aux = nn.Linear(64, 10), nn.Linear(64, 10)
+    init.normal_(main.weight, 0, 0.02)
+    init.normal_(aux.weight, 0, 1.5 if broken else 0.02)
+    model = Compute(
+        lambda m, x: {"out": m.main(torch.tanh(m.b(torch.tanh(m.a(x))))), "aux": m.aux(torch.tanh(m.a(x)))},
+        a=nn.Linear(32, 64), b=nn.Linear(64, 64), main=main, aux=aux,
+    )  # fmt: skip
+
+    def loss(output: dict[str, Tensor], target: Tensor) -> Tensor:
+        return F.cross_entropy(output["out"], target) + 0.4 * F.cross_entropy(output["aux"], target)
+
+    return Case(model, torch.randn(64, 32), classes(10, 64), loss)
+
+
+@bug("input_scale vanishing", "", "fluxes in SI units")
+def inputs_of_a_millionth(broken: bool) -> Case:
+    """Physical quantities of 1e-6: only biases reach the second layer."""
+    model = mlp(16, 32, 32, 2)
+    return Case(model, torch.randn(64, 16) * (1e-6 if broken else 1.0), torch.randn(64, 2))
+
+
+@bug("input_scale", "", "log-mel spectrograms in decibels")
+def spectrogram_in_decibels(broken: bool) -> Case:
+    """Values from -80 to 0 without mean subtraction."""
+    x = -80 * torch.rand(8, 1, 16, 20)
+    if not broken:
+        x = (x + 40) / 23
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    return Case(model.extend([nn.Flatten(), nn.Linear(8, 4)]), x, classes(4, 8))
+
+
+@bug("input_scale", "", "categorical ids fed as numbers")
+def ids_as_numbers(broken: bool) -> Case:
+    """User and item numbers up to 100,000 go into a Linear."""
+    ids = torch.randint(0, 100_000, (64, 2))
+    if broken:
+        return Case(mlp(2, 32, 1), ids.float(), torch.randn(64, 1))
+    model = Compute(lambda m, i: m.net(m.table(i % 500).flatten(1)), table=nn.Embedding(500, 8), net=mlp(16, 32, 1))
+    return Case(model, ids, torch.randn(64, 1))

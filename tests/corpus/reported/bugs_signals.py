@@ -430,3 +430,108 @@ def position_table_drowns_patches(broken: bool) -> Case:
 
 def _mix(m: Compute, x: Tensor) -> Tensor:
     return x + m.layer(m.norm(x))
+
+
+@bug(
+    "vanishing wrong_gain", "", "std given where the variance was meant, and the other way round; microsoft/ai-edu#358"
+)
+def variance_passed_as_std(broken: bool) -> Case:
+    """``normal_(w, 0, 2 / fan_in)`` without the square root."""
+    model = mlp(64, 64, 64, 64, 64, 5)
+    fill(model, lambda w: init.normal_(w, 0, (2 / w.shape[1]) if broken else (2 / w.shape[1]) ** 0.5))
+    init.normal_(model[-1].weight, 0, 0.05)
+    return Case(model, torch.randn(32, 64), classes(5, 32))
+
+
+@bug("residual_growth exploding", "", "lightvector/KataGo#843, allenai/OLMo#797")
+def residual_tower_without_norm(broken: bool) -> Case:
+    """Sixteen pre-activation He blocks without norm."""
+    layers: list[nn.Module] = [nn.Conv2d(3, 12, 3, padding=1)]
+    for _ in range(16):
+        last = nn.Conv2d(12, 12, 3, padding=1)
+        layers.append(Residual(nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1), nn.ReLU(), last))
+    model = he(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 4)))
+    if not broken:
+        for block in model[1:17]:
+            init.zeros_(block.branch[3].weight)
+    return Case(model, torch.randn(8, 3, 6, 6), classes(4, 8))
+
+
+@bug("dead vanishing zero_grad saturated", "", "learned step size quantization with step 1 (LSQ)")
+def quantizer_step_of_one(broken: bool) -> Case:
+    """Weights rounded to multiples of one are all zero; the straight-through gradient hides it."""
+
+    def quantized(w: Tensor, step: float) -> Tensor:
+        return w + ((w / step).round().clamp(-8, 7) * step - w).detach()
+
+    def run(m: Compute, x: Tensor) -> Tensor:
+        for layer, step in zip(m.layers, steps):
+            x = F.relu(F.linear(x, quantized(layer.weight, step), layer.bias))
+        return m.head(x)
+
+    layers = [he(nn.Linear(64, 64)) for _ in range(3)]
+    steps = [1.5 if broken else 0.05] * 3
+    return Case(Compute(run, layers=layers, head=nn.Linear(64, 4)), torch.randn(32, 64), classes(4, 32))
+
+
+@bug("gate vanishing saturated", "", "squeeze-and-excitation gates with a large negative bias")
+def excitation_shut(broken: bool) -> Case:
+    """Channel gates on the main path start at sigmoid(-8): each block passes three parts in ten thousand."""
+
+    class Gate(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(16, 16)
+            init.constant_(self.fc.bias, -8.0 if broken else 1.0)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * torch.sigmoid(self.fc(x.mean((2, 3))))[:, :, None, None]
+
+    layers = [m for i in (3, 16, 16) for m in (nn.Conv2d(i, 16, 3, padding=1), nn.ReLU(), Gate())]
+    model = he(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 3)))
+    for layer in model:
+        if isinstance(layer, Gate):
+            init.constant_(layer.fc.bias, -8.0 if broken else 1.0)
+    return Case(model, torch.randn(8, 3, 8, 8), classes(3, 8))
+
+
+@bug("gate vanishing saturated", "", "minimal gated units: sign of the update bias")
+def update_gate_never_opens(broken: bool) -> Case:
+    """h = z h + (1 - z) n with a bias of 9 on z: the state stays at zero."""
+    gate, candidate = nn.Linear(8 + 24, 24), nn.Linear(8 + 24, 24)
+    init.constant_(gate.bias, 9.0 if broken else 1.0)
+
+    def run(m: Compute, x: Tensor) -> Tensor:
+        h = x.new_zeros(len(x), 24)
+        for t in range(x.shape[1]):
+            both = torch.cat([x[:, t], h], -1)
+            z = torch.sigmoid(m.gate(both))
+            h = z * h + (1 - z) * torch.tanh(m.candidate(both))
+        return m.head(h)
+
+    model = Compute(run, gate=gate, candidate=candidate, head=nn.Linear(24, 2))
+    return Case(model, torch.randn(32, 10, 8), classes(2, 32))
+
+
+@bug("dead norm_affine", "", "beta of batch norm set where the conv bias was meant")
+def batch_norm_shift_below_zero(broken: bool) -> Case:
+    """BatchNorm biases of -5 in front of ReLUs: five deviations below zero."""
+    layers: list[nn.Module] = []
+    for i in (3, 16):
+        norm = nn.BatchNorm2d(16)
+        init.constant_(norm.bias, -5.0 if broken else 0.0)
+        layers += [nn.Conv2d(i, 16, 3, padding=1), norm, nn.ReLU()]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 3))
+    return Case(model, torch.randn(8, 3, 8, 8), classes(3, 8))
+
+
+@bug("imbalance input_scale vanishing", "", "late fusion of unscaled modalities")
+def fused_features_of_other_scales(broken: bool) -> Case:
+    """Image features of rms 1 are concatenated with sensor features of rms 300."""
+    image, sensor = nn.Sequential(nn.Linear(32, 32), nn.LayerNorm(32)), nn.Linear(6, 32)
+    init.normal_(sensor.weight, 0, 150.0 if broken else 0.4)
+    model = Compute(
+        lambda m, a, b: m.head(F.relu(m.fuse(torch.cat([m.image(a), m.sensor(b)], -1)))),
+        image=image, sensor=sensor, fuse=nn.Linear(64, 32), head=nn.Linear(32, 3),
+    )  # fmt: skip
+    return Case(model, (torch.randn(32, 32), torch.randn(32, 6)), classes(3, 32))

@@ -458,3 +458,105 @@ def key_projection_is_query_projection(broken: bool) -> Case:
         layer.k.load_state_dict(layer.q.state_dict())
     model = nn.Sequential(nn.LayerNorm(32), layer, nn.Flatten(), nn.Linear(32 * 6, 3))
     return Case(model, torch.randn(8, 6, 32), classes(3, 8))
+
+
+@bug(
+    "exploding nonfinite norm_affine uninitialized overconfident",
+    "",
+    "to_empty() leaves buffers; pytorch/pytorch#112012",
+)
+def running_variance_of_fresh_pages(broken: bool) -> Case:
+    """A model materialized from meta is evaluated with running variances of zero: x300 in each norm."""
+    layers: list[nn.Module] = []
+    for i in (3, 8, 8):
+        layers += [nn.Conv2d(i, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()]
+    model = he(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))).eval()
+    if broken:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_var.zero_()
+    return Case(model, torch.randn(8, 3, 8, 8), classes(3, 8))
+
+
+@bug(
+    "nonfinite uninitialized",
+    "freq",
+    "rotary inv_freq left as allocated after a meta start, huggingface/transformers#28073",
+)
+def rotary_frequencies_of_garbage(broken: bool) -> Case:
+    """A non-persistent buffer is neither in the checkpoint nor in ``init_weights``."""
+
+    def run(m: Compute, x: Tensor) -> Tensor:
+        angle = torch.arange(8.0)[:, None] * m.inv_freq
+        a, b = m.q(x).chunk(2, -1)
+        q = torch.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], -1)
+        return m.head(((q @ m.k(x).mT / 4).softmax(-1) @ x).mean(1))
+
+    model = Compute(run, q=nn.Linear(16, 16), k=nn.Linear(16, 16), head=nn.Linear(16, 3))
+    frequencies = 100.0 ** (-torch.arange(8.0) / 8)
+    if broken:
+        frequencies = _recycled_memory(8)
+        frequencies[1], frequencies[4] = math.nan, math.inf
+    model.register_buffer("inv_freq", frequencies, persistent=False)
+    return Case(model, torch.randn(8, 8, 16), classes(3, 8))
+
+
+@bug("shared", "", "dreamquark-ai/tabnet#76")
+def one_batch_norm_between_all_layers(broken: bool) -> Case:
+    """``self.bn`` is made once and called after each of three different layers: their statistics mix."""
+    norms = [nn.BatchNorm1d(32) for _ in range(3)]
+
+    def run(m: Compute, x: Tensor) -> Tensor:
+        for i, layer in enumerate(m.layers):
+            x = F.relu((m.norms[0] if broken else m.norms[i])(layer(x)))
+        return m.head(x)
+
+    layers = [nn.Linear(16 if i == 0 else 32, 32) for i in range(3)]
+    model = Compute(run, layers=layers, norms=norms[:1] if broken else norms, head=nn.Linear(32, 3))
+    return Case(model, torch.randn(32, 16), classes(3, 32))
+
+
+@bug("shared", "scales", "dict.fromkeys(names, module) for per-scale heads")
+def module_dict_from_keys(broken: bool) -> Case:
+    """``nn.ModuleDict(dict.fromkeys(names, head))``: one head under three names."""
+    names, one = ("p3", "p4", "p5"), nn.Linear(16, 8)
+    scales = nn.ModuleDict({name: one if broken else nn.Linear(16, 8) for name in names})
+    model = Compute(lambda m, x: torch.cat([m.scales[n](x * (k + 1)) for k, n in enumerate(names)], -1), scales=scales)
+    return Case(model, torch.randn(16, 16), torch.randn(16, 24))
+
+
+@bug("symmetric cloned", "q", "attention heads tiled from one head")
+def heads_tiled_from_one(broken: bool) -> Case:
+    """All heads of q, k and v hold the rows of the first head."""
+    layer = Attention(32)
+    if broken:
+        with torch.no_grad():
+            for part in (layer.q, layer.k, layer.v):
+                part.weight.copy_(part.weight[:8].repeat(4, 1))
+                part.bias.copy_(part.bias[:8].repeat(4))
+    model = nn.Sequential(nn.LayerNorm(32), layer, nn.Flatten(), nn.Linear(32 * 6, 3))
+    return Case(model, torch.randn(8, 6, 32), classes(3, 8))
+
+
+@bug("norm_affine vanishing", "", "gain filled with the weights' std")
+def norm_gains_of_a_hundredth(broken: bool) -> Case:
+    """``constant_(m.weight, .01)`` reaches the norms: each layer's output is a hundredth."""
+    layers: list[nn.Module] = []
+    for i in (12, 32, 32):
+        layers += [nn.Linear(i, 32), nn.LayerNorm(32), nn.ReLU()]
+    model = nn.Sequential(*layers, nn.Linear(32, 4))
+    if broken:
+        for module in model.modules():
+            if isinstance(module, nn.LayerNorm):
+                init.constant_(module.weight, 0.01)
+    return Case(model, torch.randn(32, 12), classes(4, 32))
+
+
+@bug("outlier", "0.weight", "a channel dequantized with another channel's scale")
+def one_channel_dequantized_wrongly(broken: bool) -> Case:
+    """One of 64 output channels is 200 times too large."""
+    model = mlp(32, 64, 4)
+    if broken:
+        with torch.no_grad():
+            model[0].weight[17] *= 200
+    return Case(model, torch.randn(32, 32), classes(4, 32))

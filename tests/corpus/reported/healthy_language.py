@@ -599,3 +599,76 @@ def he_autoencoder_wide() -> Case:
     """Plain He through a bottleneck of four, batch of 256."""
     x = torch.randn(256, 20) @ torch.randn(20, 20) / 20**0.5
     return Case(he(mlp(20, 64, 4, 64, 20)), x, x)
+
+
+@healthy
+def upcycled_experts() -> Case:
+    """Sparse upcycling: every expert starts as the trained dense layer, on purpose; the router tells them apart."""
+    dense = he(mlp(32, 64, 32))
+    experts = [he(mlp(32, 64, 32)) for _ in range(4)]
+    for expert in experts:
+        expert.load_state_dict(dense.state_dict())
+
+    def run(m: Compute, x: Tensor) -> Tensor:
+        gate, chosen = m.router(x).softmax(-1).max(-1)
+        y = torch.stack([e(x) for e in m.experts], 1)[torch.arange(len(x)), chosen]
+        return m.head(x + y * gate[:, None])
+
+    model = Compute(run, router=nn.Linear(32, 4, bias=False), experts=experts, head=nn.Linear(32, 5))
+    return Case(model, torch.randn(64, 32), classes(5, 64))
+
+
+@healthy
+def receptance_weighted_values() -> Case:
+    """RWKV: output, receptance and key matrices start at zero, decays are spread over channels."""
+
+    def run(m: Compute, i: Tensor) -> Tensor:
+        x = m.table(i)
+        h = m.norm(x)
+        past = F.pad(h, (0, 0, 1, -1))
+        mixed = h * m.mix + past * (1 - m.mix)
+        k, v, r = m.k(mixed), m.v(mixed), torch.sigmoid(m.r(mixed))
+        decay, a, b, out = -torch.exp(m.decay), 0.0, 0.0, []
+        for t in range(i.shape[1]):
+            e = torch.exp(k[:, t])
+            out.append((a + torch.exp(m.first) * e * v[:, t]) / (b + torch.exp(m.first) * e))
+            a, b = torch.exp(decay) * a + e * v[:, t], torch.exp(decay) * b + e
+        return m.head(m.last(x + m.o(r * torch.stack(out, 1))))
+
+    model = Compute(
+        run, table=nn.Embedding(100, 24), norm=nn.LayerNorm(24), mix=nn.Parameter(torch.arange(24) / 24),
+        k=nn.Linear(24, 24, bias=False), v=nn.Linear(24, 24, bias=False), r=nn.Linear(24, 24, bias=False),
+        o=nn.Linear(24, 24, bias=False), decay=nn.Parameter(-6 + 9 * (torch.arange(24) / 23) ** 0.7),
+        first=nn.Parameter(torch.full((24,), math.log(0.3))), last=nn.LayerNorm(24),
+        head=nn.Linear(24, 100, bias=False),
+    )  # fmt: skip
+    init.uniform_(model.table.weight, -1e-4, 1e-4)
+    for layer in (model.k, model.r, model.o):
+        init.zeros_(layer.weight)
+    inputs, target = tokens(100)
+    return Case(model, inputs, target, token_loss)
+
+
+@healthy
+def relative_bias_and_tied_translation() -> Case:
+    """T5-like: zero relative biases, unscaled scores with queries drawn by (d d_k)^-1/2, one table for all."""
+    table = nn.Embedding(100, 32)
+    init.normal_(table.weight, 0, 32**-0.5)
+    q, k, v, o = (nn.Linear(32, 32, bias=False) for _ in range(4))
+    init.normal_(q.weight, 0, (32 * 8) ** -0.5)
+    for layer in (k, v, o):
+        init.normal_(layer.weight, 0, 32**-0.5)
+
+    def run(m: Compute, i: Tensor) -> Tensor:
+        x = m.table(i) * 32**0.5
+        h = m.norm(x)
+        a, b, c = (f(h).unflatten(-1, (4, 8)).transpose(1, 2) for f in (m.q, m.k, m.v))
+        scores = a @ b.mT + m.bias[:, torch.arange(16)[:, None] - torch.arange(16) + 15]
+        return m.last(x + m.o((scores.softmax(-1) @ c).transpose(1, 2).flatten(2))) @ m.table.weight.T * 32**-0.5
+
+    model = Compute(
+        run, table=table, norm=nn.LayerNorm(32), q=q, k=k, v=v, o=o, bias=nn.Parameter(torch.zeros(4, 31)),
+        last=nn.LayerNorm(32),
+    )  # fmt: skip
+    inputs, target = tokens(100)
+    return Case(model, inputs, target, token_loss)

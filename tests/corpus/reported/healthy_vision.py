@@ -505,3 +505,68 @@ def pictures_in_unit_range() -> Case:
         nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8 * 49, 32), nn.ReLU()
     )
     return Case(model.append(nn.Linear(32, 10)), torch.rand(16, 1, 16, 16), classes(10, 16))
+
+
+@healthy
+def raw_bytes_into_batch_norm() -> Case:
+    """Bytes as floats, but the first layer is a BatchNorm."""
+    model = nn.Sequential(nn.BatchNorm2d(3), conv(3, 8), nn.ReLU(), *pooled(8))
+    return Case(model, torch.randint(0, 256, (8, 3, 10, 10)).float(), classes(5, 8))
+
+
+@healthy
+def kernels_inflated_from_pictures() -> Case:
+    """I3D: 3-D kernels are 2-D kernels repeated in time, divided by their number."""
+    layers: list[nn.Module] = []
+    for i, o in ((3, 12), (12, 12)):
+        flat, deep = nn.Conv2d(i, o, 3, padding=1), nn.Conv3d(i, o, 3, padding=1)
+        with torch.no_grad():
+            deep.weight.copy_(flat.weight[:, :, None].repeat(1, 1, 3, 1, 1) / 3)
+        layers += [deep, nn.BatchNorm3d(12), nn.ReLU()]
+    return Case(
+        nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(12, 4)),
+        torch.randn(4, 3, 6, 8, 8),
+        classes(4, 4),
+    )
+
+
+@healthy
+def masked_autoencoder() -> Case:
+    """Three patches in four are replaced by a learned zero token."""
+
+    def run(m: Compute, x: Tensor, keep: Tensor) -> Tensor:
+        h = torch.where(keep[..., None], m.embed(x), m.mask) + m.pos
+        return m.out(m.norm(m.body(h)))
+
+    model = Compute(
+        run, embed=nn.Linear(24, 32), mask=nn.Parameter(torch.zeros(32)),
+        pos=nn.Parameter(torch.randn(1, 16, 32) * 0.02),
+        body=block(32), norm=nn.LayerNorm(32), out=nn.Linear(32, 24),
+    )  # fmt: skip
+    x = torch.randn(8, 16, 24)
+    return Case(model, (x, torch.rand(8, 16) < 0.25), x)
+
+
+@healthy
+def bootstrap_your_own_latent() -> Case:
+    """BYOL: a frozen target network that equals the online one, batch norms called on two views."""
+    online = nn.Sequential(nn.Linear(32, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Linear(48, 16))
+    target = nn.Sequential(nn.Linear(32, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Linear(48, 16)).requires_grad_(False)
+    target.load_state_dict(online.state_dict())
+
+    def run(m: Compute, a: Tensor, b: Tensor) -> Tensor:
+        with torch.no_grad():
+            goal = F.normalize(m.target(b), dim=-1)
+        return (F.normalize(m.predict(m.online(a)), dim=-1) * goal).sum(-1)
+
+    x = torch.randn(32, 32)
+    model = Compute(run, online=online, target=target, predict=mlp(16, 48, 16))
+    return Case(model, (x, x + 0.1 * torch.randn_like(x)), torch.zeros(1), lambda o, _: (2 - 2 * o).mean())
+
+
+@healthy
+def mixed_up_targets() -> Case:
+    """Label smoothing and mixup: class probabilities as targets."""
+    target = F.one_hot(classes(5, 16), 5).float() * 0.7 + 0.06
+    model = nn.Sequential(conv(3, 8), nn.ReLU(), *pooled(8))
+    return Case(model, images(16)[0], target, F.cross_entropy)

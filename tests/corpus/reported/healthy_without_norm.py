@@ -389,3 +389,140 @@ def sparse_martens() -> Case:
             for row in layer.weight:
                 row[torch.randperm(64)[:15]] = torch.randn(15) * 0.5
     return Case(model, torch.randn(64, 64), classes(3, 64))
+
+
+@healthy
+def spiking_neurons() -> Case:
+    """Leaky integrate-and-fire units with a surrogate gradient: most are silent in most steps."""
+
+    class Spike(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, v: Tensor) -> Tensor:
+            ctx.save_for_backward(v)  # type: ignore[attr-defined]
+            return (v > 0).float()
+
+        @staticmethod
+        def backward(ctx: object, g: Tensor) -> Tensor:
+            (v,) = ctx.saved_tensors  # type: ignore[attr-defined]
+            return g / (1 + 10 * v.abs()) ** 2
+
+    def run(m: Compute, x: Tensor) -> Tensor:
+        v, out = x.new_zeros(len(x), 48), x.new_zeros(len(x), 3)
+        for _ in range(8):
+            v = 0.9 * v + m.inp(x)
+            s = Spike.apply(v - 1)
+            v = v - s
+            out = 0.9 * out + m.out(s)
+        return out
+
+    return Case(Compute(run, inp=nn.Linear(16, 48), out=nn.Linear(48, 3)), torch.randn(32, 16), classes(3, 32))
+
+
+@healthy
+def gumbel_codebook() -> Case:
+    """Gumbel-softmax of low temperature chooses codes: nearly one-hot by design."""
+    model = Compute(
+        lambda m, x: m.decoder(F.gumbel_softmax(m.encoder(x), tau=0.5) @ m.codes),
+        encoder=mlp(16, 32, 24), codes=nn.Parameter(torch.randn(24, 16)), decoder=mlp(16, 32, 16),
+    )  # fmt: skip
+    x = torch.randn(64, 16)
+    return Case(model, x, x)
+
+
+@healthy
+def vector_quantizer() -> Case:
+    """VQ-VAE: nearest codes, straight-through, a codebook of U(±1/K)."""
+    codes = nn.Parameter(torch.empty(64, 8).uniform_(-1 / 64, 1 / 64))
+
+    def run(m: Compute, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        z = m.encoder(x)
+        q = m.codes[torch.cdist(z, m.codes).argmin(1)]
+        return m.decoder(z + (q - z).detach()), z, q
+
+    def loss(output: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tensor:
+        x, z, q = output
+        return F.mse_loss(x, target) + F.mse_loss(q, z.detach()) + 0.25 * F.mse_loss(z, q.detach())
+
+    x = torch.randn(64, 16)
+    return Case(Compute(run, encoder=mlp(16, 32, 8), codes=codes, decoder=mlp(8, 32, 16)), x, x, loss)
+
+
+@healthy
+def constant_linear_forecast() -> Case:
+    """DLinear: both linear maps start as the mean of the past, every weight 1/L."""
+    trend, season = nn.Linear(24, 6), nn.Linear(24, 6)
+    for layer in (trend, season):
+        init.constant_(layer.weight, 1 / 24)
+    model = Compute(
+        lambda m, x: m.trend(F.avg_pool1d(x, 5, 1, 2)) + m.season(x - F.avg_pool1d(x, 5, 1, 2)),
+        trend=trend, season=season,
+    )  # fmt: skip
+    return Case(model, torch.randn(32, 3, 24).cumsum(-1) / 5, torch.randn(32, 3, 6))
+
+
+@healthy
+def ordinary_differential_equation() -> Case:
+    """A field of small weights, integrated in twenty Euler steps."""
+
+    def run(m: Compute, x: Tensor) -> Tensor:
+        for _ in range(20):
+            x = x + 0.05 * m.f(x)
+        return m.head(x)
+
+    return Case(Compute(run, f=mlp(8, 32, 8, act=nn.Tanh), head=nn.Linear(8, 2)), torch.randn(64, 8), classes(2, 64))
+
+
+@healthy
+def binarized_weights() -> Case:
+    """sign(w) with a straight-through gradient and hardtanh, batch norm between."""
+
+    class Binary(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.linear(x, self.weight + (self.weight.sign() - self.weight).detach())
+
+    layers = [m for i in (16, 48, 48) for m in (Binary(i, 48), nn.BatchNorm1d(48), nn.Hardtanh())]
+    return Case(nn.Sequential(*layers, nn.Linear(48, 3)), torch.randn(64, 16), classes(3, 64))
+
+
+@healthy
+def selective_state_space() -> Case:
+    """Mamba: A = -1..-N in logs, softplus steps of .001 to .1 in the bias, D of ones, a depthwise convolution."""
+    d, n = 16, 4
+    step = torch.exp(torch.rand(d) * (math.log(0.1) - math.log(0.001)) + math.log(0.001))
+    dt = nn.Linear(4, d)
+    init.uniform_(dt.weight, -0.5, 0.5)
+    with torch.no_grad():
+        dt.bias.copy_(step + torch.log(-torch.expm1(-step)))
+
+    def run(m: Compute, x: Tensor) -> Tensor:
+        x, z = m.inp(m.norm(x)).chunk(2, -1)
+        x = F.silu(m.conv(x.mT)[..., : x.shape[1]].mT)
+        low, b, c = m.x_proj(x).split([4, n, n], -1)
+        delta, a = F.softplus(m.dt(low)), -torch.exp(m.A_log)
+        h, ys = x.new_zeros(len(x), d, n), []
+        for t in range(x.shape[1]):
+            h = torch.exp(delta[:, t, :, None] * a) * h + delta[:, t, :, None] * b[:, t, None] * x[:, t, :, None]
+            ys.append((h * c[:, t, None]).sum(-1))
+        return m.head(m.out((torch.stack(ys, 1) + m.D * x) * F.silu(z)).mean(1))
+
+    model = Compute(
+        run, norm=nn.LayerNorm(8), inp=nn.Linear(8, 2 * d), conv=nn.Conv1d(d, d, 4, padding=3, groups=d), dt=dt,
+        x_proj=nn.Linear(d, 4 + 2 * n, bias=False),
+        A_log=nn.Parameter(torch.log(torch.arange(1.0, n + 1)).repeat(d, 1)),
+        D=nn.Parameter(torch.ones(d)), out=nn.Linear(d, 8), head=nn.Linear(8, 3),
+    )  # fmt: skip
+    return Case(model, torch.randn(8, 12, 8), classes(3, 8))
+
+
+@healthy
+def linear_attention() -> Case:
+    """elu + 1 feature maps, no softmax."""
+
+    def run(m: Compute, x: Tensor) -> Tensor:
+        q, k, v = m.qkv(m.norm(x)).chunk(3, -1)
+        q, k = F.elu(q) + 1, F.elu(k) + 1
+        y = (q @ (k.mT @ v)) / (q @ k.sum(1)[..., None])
+        return m.head((x + m.out(y)).mean(1))
+
+    model = Compute(run, norm=nn.LayerNorm(24), qkv=nn.Linear(24, 72), out=nn.Linear(24, 24), head=nn.Linear(24, 3))
+    return Case(model, torch.randn(8, 12, 24), classes(3, 8))
