@@ -187,6 +187,8 @@ def _finite(flow: Flow) -> Flow:
 def _input_flow(node: Node, given: InputMoments) -> Flow:
     value = given.get(node.place)
     unit = 1 if len(node.shape) >= 4 else len(node.shape) - 1
+    if math.prod(node.shape) == 0:  # what a cache starts from
+        return Flow(0.0, 0.0, alike(0.0), unit=unit)
     made_inside = node.attrs.get("source") in ("constant", "buffer", "parameter")
     if value is None:
         # Made inside: the same for every sample, as a mask or a list of positions is.

@@ -54,6 +54,8 @@ class Norm(Propagator):
             factor /= max(x.second - together + _eps(call), 1e-300)
             samples, units, positions = self._group(call, x)
             members = max(1, samples * units * positions)
+            if members > 3:  # E 1/s² of n Gaussians: small variances weigh more (inverse χ² of n − 1 degrees)
+                factor *= (members - 1) / (members - 3)
             along = grad.second / members  # the part along x̂: one direction of the group
             shared = (grad.second + (positions - 1) * grad.far) / positions / (samples * units)
             mean = 0.0 if op in _UNCENTRED else shared
@@ -97,5 +99,11 @@ class Norm(Propagator):
 
 
 def _eps(call: Call) -> float:
-    eps = call.attrs.get("eps", 0.0)
+    """The constant added to the variance; of a formula written out, the one that was added before the root."""
+    eps = call.attrs.get("eps")
+    if eps is None:
+        parts = (
+            n for n in call.graph.nodes[call.node.inputs[0] : call.node.id] if n.attrs.get("part_of") == call.node.id
+        )
+        eps = next((n.attrs["addend"] for n in parts if n.kind == "scale" and n.attrs.get("addend")), 0.0)
     return float(eps) if isinstance(eps, (int, float)) else 0.0
