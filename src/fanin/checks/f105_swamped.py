@@ -73,8 +73,9 @@ class Swamped(Rule):
                 where = where or trace.graph.nodes[other].place
             else:
                 table = _table(evidence, node)
-                if table is None:
-                    continue
+                uses = [] if table is None else [use.id for use, _ in trace.graph.uses(table[0])]
+                if table is None or any(id_ == source.id or descends(trace.graph, source.id, id_) for id_ in uses):
+                    continue  # queries that read the data
                 where, rms = table
             ratio = rms / signal.std
             if ratio >= limits["ratio"]:
