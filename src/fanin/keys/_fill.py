@@ -58,6 +58,8 @@ def fill(
     """
     if dtype not in STORAGE or count < 0 or not 0 <= start <= _END - count:
         raise _refusal(dtype, count, start)
+    if not address and count:  # such as the data pointer of a fake tensor
+        raise InputError.of("address", address, f"where {count} elements fit in memory")
     if using is None and native.available():
         native.fill(_struct(law)[1], key.number, address, count, start, dtype, threads)
     elif using is None or using == REFERENCE:
@@ -104,6 +106,8 @@ def fill_rows(
     reach = start + max(rows - 1, 0) * stride
     if dtype not in STORAGE or count < 0 or not 0 <= start <= reach <= _END - count:
         raise _refusal(dtype, count, start)
+    if not address and rows * count:
+        raise InputError.of("address", address, f"where {rows * count} elements fit in memory")
     if rows < 0 or stride < 0:
         raise InputError.of("rows, stride", (rows, stride), "two integers >= 0")
     chosen = using or backend()

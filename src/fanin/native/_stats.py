@@ -73,7 +73,7 @@ def stats(
     out = StatsStruct()
     number = -1 if isa is None else ISAS[isa]
     _loaded().fanin_stats(
-        address, count, _code(dtype), low, high, threads or _PROCESSORS, number, ctypes.addressof(out)
+        _readable(address, count), count, _code(dtype), low, high, threads or _PROCESSORS, number, ctypes.addressof(out)
     )
     return Stats(
         count,
@@ -108,7 +108,7 @@ def histogram(
         InputError: if the dtype is another.
     """
     bins = (ctypes.c_int64 * _BINS)()
-    looks = _loaded().fanin_histogram(address, count, _code(dtype), low, high, limit, bins)
+    looks = _loaded().fanin_histogram(_readable(address, count), count, _code(dtype), low, high, limit, bins)
     return tuple(bins), int(looks)
 
 
@@ -135,7 +135,7 @@ def row_products(
     """
     squared, total = ctypes.c_double(), ctypes.c_double()
     _loaded().fanin_row_products(
-        address,
+        _readable(address, rows * columns),
         rows,
         columns,
         _code(dtype),
@@ -162,7 +162,13 @@ def dead_units(address: int, batch: int, units: int, inner: int, dtype: str = "f
     Raises:
         InputError: if the dtype is another.
     """
-    return int(_loaded().fanin_dead_units(address, batch, units, inner, _code(dtype)))
+    return int(_loaded().fanin_dead_units(_readable(address, batch * units * inner), batch, units, inner, _code(dtype)))
+
+
+def _readable(address: int, count: int) -> int:
+    if not address and count:
+        raise InputError.of("address", address, f"where {count} values are in memory")
+    return address
 
 
 def _code(dtype: str) -> int:

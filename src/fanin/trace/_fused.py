@@ -20,9 +20,14 @@ _DTYPES = {
 
 
 def _usable(x: torch.Tensor) -> bool:
-    """Dense memory of the processor; subclasses (fake, distributed) may have none behind their pointer."""
+    """Dense memory of the processor; fake, distributed and mapped tensors may have none behind their pointer."""
     plain = type(x) in (torch.Tensor, torch.nn.Parameter)
-    return plain and x.device.type == "cpu" and x.dtype in _DTYPES and x.is_contiguous() and native.available()
+    if not (plain and x.device.type == "cpu" and x.dtype in _DTYPES and x.is_contiguous() and native.available()):
+        return False
+    try:
+        return x.data_ptr() != 0
+    except RuntimeError:  # inside torch.func.vmap
+        return False
 
 
 def one_pass(flat: torch.Tensor, saturation: Saturation | None) -> native.Stats | None:

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from fanin import native
+from fanin.errors import InputError
 from fanin.graph import Saturation
 from fanin.signals import BINS
-from fanin.trace import trace
+from fanin.trace import _fused, trace
 from fanin.trace._attention import fused_entropy, softmax_entropy
 from fanin.trace._gates import gates
 from fanin.trace._stats import SAMPLE, BatchAxis, measure, measure_sample
@@ -239,3 +241,19 @@ def test_kernel_and_torch_agree(monkeypatch, dtype, shape):
     for name in ("mean", "second_moment", "sample_correlation", "zero_fraction", "saturated_fraction"):
         assert getattr(fused, name) == pytest.approx(getattr(plain, name), rel=1e-4, abs=1e-6), name
     assert sum(fused.histogram.counts) == sum(plain.histogram.counts)
+
+
+def test_tensors_without_memory_never_reach_the_kernel():
+    """Fake tensors say they are on the CPU but have no values; a kernel that read them would take the process down."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        fake = torch.randn(8, 8)
+    assert _fused.one_pass(fake.view(-1), None) is None
+    assert _fused.dead_share(fake, 1) is None
+    seen = []
+    torch.func.vmap(lambda row: seen.append(_fused.one_pass(row, None)) or row)(torch.randn(4, 6))
+    assert seen == [None]
+    if native.available():
+        with pytest.raises(InputError, match="address"):
+            native.stats(0, 5)
