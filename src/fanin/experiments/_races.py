@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from fanin.report.figures import Figure, figure
 if TYPE_CHECKING:
     from fanin.compare import Race, Run
 
-__all__ = ["accuracies", "curves", "losses", "margin", "picture", "rows"]
+__all__ = ["accuracies", "curves", "losses", "margin", "picture", "retitled", "rows"]
 
 POINTS = 150
 """Points of a curve in a picture."""
@@ -109,3 +110,8 @@ def picture(race: Race, what: str = "training loss", *, source: str = "") -> Fig
     }
     words = f"{source}; {race.settings['optimizer']}, band: all {len(race.seeds)} seeds"
     return figure("race", curves(runs, what), metric=what, source=words)
+
+
+def retitled(picture: Figure, title: str) -> Figure:
+    """The same picture under a finding of its own."""
+    return replace(picture, data={**picture.data, "title": title})

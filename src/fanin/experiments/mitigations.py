@@ -101,7 +101,7 @@ def _raw(values: Any, data: Dataset) -> Any:
 def measure(settings: Settings) -> Measured:
     """Race the good and the bad start of each variant; every start gets its own learning rate."""
     data, words = images(settings)
-    steps = settings.pick(400, 200, 3)
+    steps = settings.pick(400, 300, 3)
     table: list[dict[str, Any]] = []
     runs: dict[str, dict[str, Any]] = {"good": {}, "bad": {}}
     accuracy: dict[str, dict[str, float]] = {}

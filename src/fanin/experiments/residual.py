@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import pairwise
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,15 @@ from fanin import compare
 from fanin.experiments._base import Claim, Experiment, Measured, Settings
 from fanin.experiments._images import images
 from fanin.experiments._nets import factor, normal_inputs, recipe, started
-from fanin.experiments._races import accuracies, margin, picture, rows
+from fanin.experiments._races import accuracies, curves, margin, retitled, rows
 from fanin.initializers import HeNormal, Initializer, VarianceScaling, Zeros
 from fanin.recipe import Recipe
 from fanin.report.figures import figure
 from fanin.signals import Signal, Signals
+
+if TYPE_CHECKING:
+    from fanin.compare import Race
+    from fanin.report.figures import Figure
 
 __all__ = ["EXPERIMENT", "Net"]
 
@@ -128,8 +132,21 @@ def measure(settings: Settings) -> Measured:
     numbers["zero_over_plain"] = margin(scores["He, ends 0"], plain)
     numbers["zero_over_he"] = margin(scores["He, ends 0"], scores["He"])
     numbers["scaled_over_he"] = margin(scores["He, ends ×1/√L"], scores["He"])
-    figures["training"] = picture(races["residual"], source=f"{2 * blocks} layers, {words}")
+    figures["training"] = _training(races, numbers, f"{2 * blocks} layers, {words}")
     return Measured(table, numbers, figures, words)
+
+
+def _training(races: dict[str, Race], numbers: dict[str, float], source: str) -> Figure:
+    """Curves of the starts that trained; where every run diverged, a start is named instead of stretching the axis."""
+    runs = {f"plain, {name}": races["plain"].of(name) for name in races["plain"].schemes}
+    runs |= {f"residual, {name}": races["residual"].of(name) for name in races["residual"].schemes}
+    gone = [name for name, members in runs.items() if all(run.diverged for run in members)]
+    shown = curves({name: members for name, members in runs.items() if name not in gone})
+    if not shown:
+        shown = curves(runs)
+    title = "Test accuracy: {plain_accuracy:.0%} plain, {zero_accuracy:.0%} residual with ends 0".format(**numbers)
+    title += f"; {', '.join(gone)} diverged" if gone else ""
+    return retitled(figure("race", shown, source=f"{source}; SGD, each at its own best rate, band: all seeds"), title)
 
 
 def _flow(settings: Settings, table: list[dict[str, Any]], numbers: dict[str, float]) -> Any:

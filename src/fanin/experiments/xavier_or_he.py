@@ -41,14 +41,14 @@ def measure(settings: Settings) -> Measured:
             for seed in settings.seeds(settings.pick(3, 3, 1)):
                 model = mlp([width] * (DEPTH + 1), fn, bias=False)
                 plan = recipe(model, law, name=name)
-                record = predicted(signals(started(model, plan, seed), x, seed=seed), model, plan)
-                found.append(_factors(record))
+                record = signals(started(model, plan, seed), x, seed=seed)
+                found.append(_factors(predicted(record, model, plan)))
                 if fn in ("tanh", "relu") and name != "exact gain":
                     shown.setdefault(f"{fn}, {name}", record)
             row = {key: median(entry[key] for entry in found) for key in found[0]}
             rows.append({"case": fn, "start": name, **row})
             key = f"{fn}_{name.split()[0].lower()}"
-            for part in ("forward", "backward", "late_backward"):
+            for part in ("forward", "backward", "late_forward", "late_backward"):
                 numbers[f"{key}_{part}"] = row[part]
     for case, (start, ratio, expected) in _special(settings).items():
         rows.append({"case": case, "start": start, "ratio": ratio, "ratio_theory": expected})
