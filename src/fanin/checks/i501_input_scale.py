@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fanin.checks._base import Evidence, Rule
+from fanin.checks._base import Evidence, Rule, Skip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,7 +19,8 @@ class InputScale(Rule):
 
     What it sees:
         Floating inputs that reach a weight (through views, casts and pooling, but no normalization) with a root mean
-        square far above 1, with all values nearly zero, or with values that are not finite.
+        square far above 1, with all values nearly zero, or with values that are not finite. And targets of a squared
+        error whose spread is far above that of the outputs; a mean far from zero is L402's.
 
     Why it matters:
         Every rule for the scale of weights assumes inputs of mean square near 1. Raw bytes make all activations 150
@@ -35,6 +37,7 @@ class InputScale(Rule):
     Thresholds:
         rms: 10 (root mean square, in the input's unit): standardised data has 1, pixels in 0 … 1 about 0.6.
         small: 0.01 (largest magnitude): bytes divided by 255 twice reach 0.004.
+        target: 30 (std of a regression target): a head of outputs near 1 takes thousands of steps of 1e-3 to it.
 
     Source:
         LeCun, Bottou, Orr & Müller (1998), Efficient BackProp, section 4.3.
@@ -45,9 +48,10 @@ class InputScale(Rule):
     category = "input_scale"
     severity = "warning"
     requires = ("forward",)
-    thresholds: ClassVar[Mapping[str, float]] = {"rms": 10, "small": 0.01}
+    thresholds: ClassVar[Mapping[str, float]] = {"rms": 10, "small": 0.01, "target": 30}
 
     def check(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
+        yield from self._target(evidence, limits)
         trace = evidence.trace
         assert trace is not None
         batch = trace.graph.batch_size
@@ -79,6 +83,27 @@ class InputScale(Rule):
                     f"rms near 1.",
                     "standardise: x = (x - mean) / std per column or channel (was it divided twice?)",
                     evidence={"rms": signal.rms, "max_abs": signal.max_abs},
+                )
+
+    def _target(self, evidence: Evidence, limits: Mapping[str, float]) -> Iterator[Finding]:
+        """A squared error that is the target's own variance, in a unit far from that of any output."""
+        from fanin.checks._loss import readings
+
+        if evidence.trace is None or evidence.trace.loss is None:
+            return
+        try:
+            squares = [reading for reading in readings(evidence) if reading.kind == "mse"]
+        except Skip:
+            return
+        for reading in squares:
+            std = math.sqrt(reading.prior)
+            if std > limits["target"] and 0.5 * reading.prior < reading.loss < 3 * reading.prior:
+                yield self.finding(
+                    "target",
+                    f"the target has std {std:.3g} and the first outputs explain nothing of it: the loss is "
+                    f"{reading.loss:.2g}, and gradients are {std:.2g} times those of a standardised target.",
+                    "standardise the target, and undo it after the model",
+                    evidence={"std": std, "loss": reading.loss},
                 )
 
     @staticmethod

@@ -106,6 +106,13 @@ def mean_not_in_the_bias(broken: bool) -> Case:
     return Case(model, torch.randn(128, 10), 50 + 5 * torch.randn(128, 1))
 
 
+@bug("input_scale", "target", "techutils.in normalization of regression output, stats.stackexchange 409000")
+def target_spread_in_dollars(broken: bool) -> Case:
+    """Profits and losses with mean zero and a spread of 20,000 as a target of squared error."""
+    target = torch.randn(128, 1) * (20_000 if broken else 1)
+    return Case(mlp(8, 32, 32, 1), torch.randn(128, 8), target)
+
+
 @bug("input_scale", "", "tabular columns in natural units (salary, year), keras-team/keras#2711")
 def raw_table_columns(broken: bool) -> Case:
     """Columns in dollars, years and rates without standardization."""
