@@ -13,7 +13,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "fanin"
-PLUGIN_FOLDERS = ("initializers", "schemes", "theory/activations", "checks", "slots", "cli", "report/figures")
+PLUGIN_FOLDERS = (
+    "experiments",
+    "initializers",
+    "schemes",
+    "theory/activations",
+    "checks",
+    "slots",
+    "cli",
+    "report/figures",
+)
 
 
 def modules(folder: Path) -> Iterator[Path]:
