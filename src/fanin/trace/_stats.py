@@ -116,8 +116,8 @@ def _by_kernel(
     if found is None or found.nonfinite or found.max_abs > _SAFE or 0.0 < found.max_abs < _TINY:
         return None
     n = found.count
-    constant = found.min == found.max
-    counts = (n, *[0] * (BINS - 1)) if constant else _fused.bins(flat, found.min, found.max, BINNED)
+    constant, limit = found.min == found.max, BINNED if n > SAMPLE else 0  # 0: all of them
+    counts = (n, *[0] * (BINS - 1)) if constant else _fused.bins(flat, found.min, found.max, limit)
     stats = Stats(
         tensor.numel(),
         found.sum / n,
