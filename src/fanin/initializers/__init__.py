@@ -60,6 +60,7 @@ from fanin.initializers.suo import SUO as SUO
 from fanin.initializers.truncated_interval import TruncatedInterval as TruncatedInterval
 from fanin.initializers.truncated_normal import TruncatedNormal as TruncatedNormal
 from fanin.initializers.uniform import Uniform as Uniform
+from fanin.initializers.values import Values as Values
 from fanin.initializers.variance_scaling import VarianceScaling as VarianceScaling
 from fanin.initializers.vocabulary import mean_resize as mean_resize
 from fanin.initializers.zero import ZerO as ZerO
@@ -119,6 +120,7 @@ for _initializer in (
     Blocks,
     PerGate,
     Rescaled,
+    Values,
 ):
     REGISTRY.add(_initializer.__name__, _initializer)
 
@@ -177,6 +179,7 @@ __all__ = [
     "TruncatedInterval",
     "TruncatedNormal",
     "Uniform",
+    "Values",
     "VarianceScaling",
     "ZerO",
     "Zeros",
