@@ -12,6 +12,7 @@ from fanin.data._dataset import Batch, Dataset
 from fanin.data._factory import first_batch, iterate, locate
 from fanin.data._images import digits, idx_images
 from fanin.data._npz import dataset_of, npz
+from fanin.data._text import alice
 from fanin.errors import DataError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "batch", "load"]
 
-NAMES = ("digits", "mnist", "fashion-mnist")
-"""Data sets known by name; digits comes with the package."""
+NAMES = ("digits", "alice", "mnist", "fashion-mnist")
+"""Data sets known by name; digits and alice come with the package."""
 
 _LARGEST = 4 << 30
 """Bytes that load() gathers from a factory before it refuses: an endless loader must not fill the memory."""
@@ -30,12 +31,13 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
     """Load a data set.
 
     ``digits`` (1,437 + 360 images of 8×8, in the package), ``mnist`` and ``fashion-mnist`` (from local IDX files) are
-    standardised by the mean and standard deviation of their training part. A user's own arrays keep their values.
+    standardised by the mean and standard deviation of their training part. ``alice`` (in the package) is a text as
+    windows of 64 characters; each one's target is the character that follows. A user's own arrays keep their values.
 
     Args:
-        name: "digits", "mnist", "fashion-mnist", a ``path.npz``, or ``pkg.mod:factory`` / ``file.py:factory``: a
-            callable without arguments that returns a Dataset, (x, y), (x, y, x_test, y_test), or an iterable of
-            batches (x, y).
+        name: "digits", "alice", "mnist", "fashion-mnist", a ``path.npz``, or ``pkg.mod:factory`` /
+            ``file.py:factory``: a callable without arguments that returns a Dataset, (x, y), (x, y, x_test, y_test),
+            or an iterable of batches (x, y).
         data_dir: folder with the IDX files, as ``DIR/mnist/*.gz``, ``DIR/MNIST/raw/*`` or ``DIR/*``; default: the
             environment variable FANIN_DATA, then ``./data``.
 
@@ -47,10 +49,13 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
         >>> load("digits")
         Dataset('digits', 1,437 + 360 samples of (1, 8, 8), 10 classes)
 
-    Source: digits: Alpaydin & Kaynak, 1998; mnist: LeCun, Cortes & Burges; fashion-mnist: Xiao, Rasul & Vollgraf, 2017.
+    Source: digits: Alpaydin & Kaynak, 1998; mnist: LeCun, Cortes & Burges; fashion-mnist: Xiao, Rasul & Vollgraf, 2017;
+    alice: Carroll, 1865.
     """
     if name == "digits":
         return digits()
+    if name == "alice":
+        return alice()
     if name in ("mnist", "fashion-mnist"):
         return idx_images(name, data_dir)
     if name.endswith(".npz"):
