@@ -1,4 +1,8 @@
-"""Run every benchmark of this folder: ``python -m benchmarks [NAME ...]``."""
+"""Run the benchmarks of this folder: ``python -m benchmarks [NAME [ARGUMENT ...] ...]``.
+
+Words after a NAME, up to the next one, are its arguments. Without a name every file runs; folders, which take longer,
+run when they are named: ``python -m benchmarks training mlp --quick``.
+"""
 
 from __future__ import annotations
 
@@ -28,18 +32,29 @@ def machine() -> str:
     )
 
 
+def named(words: list[str], files: list[str], packages: list[str]) -> list[tuple[str, list[str]]]:
+    """Benchmarks and their arguments, from the words of a command line; files take options only."""
+    found: list[tuple[str, list[str]]] = []
+    for word in words:
+        if word in (*files, *packages):
+            found.append((word, []))
+        elif not found or (found[-1][0] in files and not found[-1][1] and not word.startswith("-")):
+            sys.exit(f"unknown: {word}; there are {', '.join([*files, *packages])}")
+        else:
+            found[-1][1].append(word)
+    return found
+
+
 def main() -> None:
-    """Run the named benchmarks, or all."""
+    """Run the named benchmarks, or all files."""
     folder = Path(__file__).parent
-    known = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
-    names = sys.argv[1:] or known
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        sys.exit(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+    files = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    packages = sorted(path.parent.name for path in folder.glob("*/__init__.py"))
+    chosen = named(sys.argv[1:] or files, files, packages)
     print(machine())
-    for name in names:
+    for name, arguments in chosen:
         print(f"\n=== {name}", flush=True)
-        sys.argv = [str(folder / f"{name}.py")]
+        sys.argv = [str(folder / name), *arguments]
         importlib.import_module(f"{__package__ or 'benchmarks'}.{name}").main()
 
 

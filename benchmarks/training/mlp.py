@@ -1,0 +1,86 @@
+"""Plain perceptrons of depth 10, 50 and 200: no norm, no skip connection, every usual activation.
+
+Images are average-pooled to 14 × 14 and standardized, so that a row of nine starts takes a minute on one core.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from benchmarks.training._table import Row, Settings
+from torch import nn
+
+from fanin.data import Dataset, load
+
+DATA = ("mnist", "fashion-mnist")
+WIDTH = 64
+TRAIN, TEST = 20_000, 2_000
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "sigmoid": nn.Sigmoid,
+}
+STEPS = {10: 600, 20: 600, 50: 500, 200: 300}
+"""Depth → updates of 64 samples: about two epochs; the deepest get what the budget allows."""
+
+LRS = (1e-4, 3e-4, 1e-3, 3e-3)
+STARTS = ("torch", "glorot", "he", "lecun", "orthogonal", "lsuv")
+
+
+@cache
+def images(name: str) -> Dataset:
+    """The first 20,000 and 2,000 images, average-pooled to 14 × 14 and standardized again."""
+    whole = load(name).take(TRAIN, TEST)
+
+    def pooled(x: np.ndarray) -> np.ndarray:
+        x = x.reshape(len(x), 14, 2, 14, 2).mean((2, 4)).reshape(len(x), -1)
+        return x.astype(np.float32)
+
+    train, test = pooled(whole.train_x), pooled(whole.test_x)
+    mean, std = train.mean(), train.std()
+    words = f"{name}: the first {TRAIN:,} training and {TEST:,} test images, average-pooled to 14 × 14"
+    return replace(whole, train_x=(train - mean) / std, test_x=(test - mean) / std, source=words)
+
+
+def network(depth: int, activation: str) -> nn.Module:
+    """``depth`` linear maps, an activation between any two."""
+    sizes = [196, *[WIDTH] * (depth - 1)]
+    hidden: list[nn.Module] = []
+    for fan_in, fan_out in itertools.pairwise(sizes):
+        hidden += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
+    return nn.Sequential(*hidden, nn.Linear(sizes[-1], 10))
+
+
+def rows(settings: Settings) -> list[Row]:
+    """One row per depth and activation; sigmoid at depths 10 and 20 only, for no start carries it deeper."""
+    found = []
+    for activation in ACTIVATIONS:
+        for depth in (10, 20) if activation == "sigmoid" else (10, 50, 200):
+            starts: dict[str, Any] = dict.fromkeys(STARTS)
+            if activation == "sigmoid":
+                starts["glorot4"] = None
+            starts["auto"] = None
+            found.append(
+                Row(
+                    table="mlp",
+                    name=f"{activation} {depth}",
+                    make=partial(network, depth, activation),
+                    data=images(settings.data),
+                    starts={name: name for name in starts},
+                    optimizer="adam",
+                    lrs=LRS,
+                    steps=STEPS[depth] // (4 if settings.quick else 1),
+                    batch_size=64,
+                    labels={"depth": depth, "activation": activation},
+                )
+            )
+    return found
