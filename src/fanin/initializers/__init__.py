@@ -46,6 +46,7 @@ from fanin.initializers.rbm import RBMNormal as RBMNormal
 from fanin.initializers.recurrent import ChronoBias as ChronoBias
 from fanin.initializers.recurrent import ForgetBias as ForgetBias
 from fanin.initializers.rescaled import Rescaled as Rescaled
+from fanin.initializers.rescaled_channels import RescaledChannels as RescaledChannels
 from fanin.initializers.siren import FourierFeatures as FourierFeatures
 from fanin.initializers.siren import SirenFirst as SirenFirst
 from fanin.initializers.siren import SirenHidden as SirenHidden
@@ -120,6 +121,7 @@ for _initializer in (
     Blocks,
     PerGate,
     Rescaled,
+    RescaledChannels,
     Values,
 ):
     REGISTRY.add(_initializer.__name__, _initializer)
@@ -170,6 +172,7 @@ __all__ = [
     "RBMVisibleBias",
     "RandomWalk",
     "Rescaled",
+    "RescaledChannels",
     "S4DImag",
     "SinusoidalPositions",
     "SirenFirst",
