@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from fanin.graph import Graph
     from fanin.recipe import Recipe
+    from fanin.schemes._changes import Change
     from fanin.slots import Slot, Slots
     from fanin.theory.activations import Activation, Gated
 
@@ -139,6 +140,16 @@ class Scheme(ABC):
     def choose(self, slot: Slot, context: Context) -> Choice | Keep | None:
         """What a parameter starts as; None where no rule covers it, which stops the plan."""
         return self.weight(slot, context) if slot.role == "weight" else usual(slot)
+
+    def changes(self, context: Context) -> tuple[Change, ...]:
+        """Edits of the forward pass that the published scheme has and the model lacks; ``fanin.rewire_`` makes them.
+
+        Called after ``fit``, on the traced model.
+
+        Raises:
+            PlanError: where an edit cannot be made from outside; the text names the op and what to do.
+        """
+        return ()
 
     def notes(self, context: Context) -> tuple[str, ...]:
         """Remarks for the user that belong to no single line."""

@@ -166,7 +166,7 @@ class ZeroMultiplier(BlockScheme):
             return Choice(Zeros(), "gain of the norm that ends a residual branch without α: 0, to the same effect")
         return usual(slot)
 
-    def changes(self, blocks: Architecture) -> list[str]:
+    def lacking(self, blocks: Architecture) -> list[str]:
         """What the forward pass must still learn: α where it lacks one."""
         bare = [branch for branch in blocks.branches if not branch.multiplier]
         if not bare:

@@ -32,7 +32,7 @@ class ReZero(ZeroMultiplier):
     def notes(self, context: Context) -> tuple[str, ...]:
         """See :class:`Scheme`."""
         blocks = self.blocks(context)
-        found = self.changes(blocks)
+        found = self.lacking(blocks)
         if norms_inside(blocks):
             count = len(norms_inside(blocks))
             found.append(f"ReZero has no norm: remove the {count} in the residual branches, and the warm-up.")

@@ -34,7 +34,7 @@ class SkipInit(ZeroMultiplier):
     def notes(self, context: Context) -> tuple[str, ...]:
         """See :class:`Scheme`."""
         blocks = self.blocks(context)
-        found = self.changes(blocks)
+        found = self.lacking(blocks)
         if norms_inside(blocks):
             found.append(
                 f"SkipInit replaces norms: remove the {len(norms_inside(blocks))} in the residual branches, and expect "

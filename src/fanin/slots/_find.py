@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from fanin.errors import InputError
 from fanin.fans import elementwise
 from fanin.slots import _context, _sequential, _traced
+from fanin.slots._added import added
 from fanin.slots._base import KINDS, Place
 from fanin.slots._slot import Slot, Slots
 from fanin.slots._stored import Stored, resolve
@@ -115,6 +116,9 @@ def _class_name(module: nn.Module) -> str:
 def _by_module(model: nn.Module, name: str, shape: tuple[int, ...]) -> tuple[str, str, Place, Stored]:
     path, _, local = name.rpartition(".")
     stored = resolve(model, path, _submodule(model, path), local)
+    place = added(stored.module, stored.name, shape)
+    if place is not None:
+        return name, "added", place, stored
     for kind in KINDS.values():
         if kind.claims(stored.module):
             place = kind.place(stored.module, stored.name, shape)
