@@ -43,6 +43,7 @@ from fanin.schemes.t_fixup import TFixup
 from fanin.schemes.torch_default import TorchDefault
 from fanin.schemes.torchtitan import TorchTitan
 from fanin.schemes.vit import ViT
+from fanin.schemes.weight_norm import WeightNorm
 from fanin.schemes.zero_gamma import ZeroGamma
 from fanin.schemes.zero_head import ZeroHead
 
@@ -77,6 +78,7 @@ for _scheme in (
     SubLN,
     MuP,
     LSUV,
+    WeightNorm,
     ViT,
     DiT,
     LSTM,
