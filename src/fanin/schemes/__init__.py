@@ -21,6 +21,7 @@ from fanin.schemes.gpt2 import GPT2
 from fanin.schemes.he import He
 from fanin.schemes.he_out import HeOut
 from fanin.schemes.irnn import IRNN
+from fanin.schemes.krahenbuhl import Krahenbuhl
 from fanin.schemes.layerscale import LayerScale
 from fanin.schemes.lecun import Lecun
 from fanin.schemes.lstm import LSTM
@@ -79,6 +80,7 @@ for _scheme in (
     MuP,
     LSUV,
     WeightNorm,
+    Krahenbuhl,
     ViT,
     DiT,
     LSTM,
