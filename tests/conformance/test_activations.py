@@ -27,6 +27,7 @@ VARIANTS = [
     find("sine(2)"),
     find("prelu(0.1)"),
     find("rrelu(0.2, 0.4)"),
+    find("shaped", input_scale=1.3, input_shift=0.6, output_shift=-0.5, output_scale=2.0),
 ]
 EVERY = [*ACTIVATIONS, *VARIANTS]
 SAMPLES = 400_000
@@ -52,6 +53,9 @@ TORCH = {
     "linear": lambda x, p: 1.0 * x,
     "relu_squared": lambda x, p: torch.relu(x) ** 2,
     "scaled_tanh": lambda x, p: p["alpha"] * torch.tanh(p["beta"] * x),
+    "shaped": lambda x, p: (
+        p["output_scale"] * (torch.tanh(p["input_scale"] * x + p["input_shift"]) + p["output_shift"])
+    ),
 }
 
 

@@ -35,6 +35,9 @@ from fanin.theory._predict import predict_graph as predict_graph
 from fanin.theory._recommend import Cost as Cost
 from fanin.theory._recommend import Recommendation as Recommendation
 from fanin.theory._recommend import recommend as recommend
+from fanin.theory._shaping import Shaping as Shaping
+from fanin.theory._shaping import dks as dks
+from fanin.theory._shaping import tat as tat
 from fanin.theory._weight_moments import array_moments as array_moments
 from fanin.theory._weight_moments import weight_moments as weight_moments
 from fanin.theory.activations import REGISTRY as ACTIVATIONS
@@ -53,6 +56,7 @@ __all__ = [
     "Moments",
     "PhaseDiagram",
     "Recommendation",
+    "Shaping",
     "array_flow",
     "array_moments",
     "chi_par",
@@ -61,6 +65,7 @@ __all__ = [
     "critical",
     "critical_line",
     "depth_scale",
+    "dks",
     "finite_width_spread",
     "fixed_points",
     "gain",
@@ -74,5 +79,6 @@ __all__ = [
     "predict_trace",
     "recommend",
     "simulate_jacobian",
+    "tat",
     "weight_moments",
 ]

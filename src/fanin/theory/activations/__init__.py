@@ -29,6 +29,7 @@ from fanin.theory.activations.relu_squared import ReLUSquared as ReLUSquared
 from fanin.theory.activations.rrelu import RReLU as RReLU
 from fanin.theory.activations.scaled_tanh import ScaledTanh as ScaledTanh
 from fanin.theory.activations.selu import SELU as SELU
+from fanin.theory.activations.shaped import Shaped as Shaped
 from fanin.theory.activations.sigmoid import Sigmoid as Sigmoid
 from fanin.theory.activations.silu import SiLU as SiLU
 from fanin.theory.activations.sin import Sin as Sin
@@ -65,6 +66,7 @@ _ACTIVATIONS: tuple[type[Activation] | type[Gated], ...] = (
     RReLU,
     ScaledTanh,
     SELU,
+    Shaped,
     Sigmoid,
     SiLU,
     Sin,
