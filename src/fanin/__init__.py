@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fanin.api import check as check
     from fanin.api import init_ as init_
     from fanin.api import plan as plan
+    from fanin.api import rewire_ as rewire_
     from fanin.checks import Finding as Finding
     from fanin.compare import compare as compare
     from fanin.initializers import Initializer as Initializer
@@ -70,6 +71,7 @@ _NAMES = {
     "fill_": "fanin.materialize",
     "init_": "fanin.api",
     "plan": "fanin.api",
+    "rewire_": "fanin.api",
 }
 
 __all__ = [  # noqa: RUF022 - the order of a first visit
@@ -77,6 +79,7 @@ __all__ = [  # noqa: RUF022 - the order of a first visit
     "assert_healthy",
     "plan",
     "init_",
+    "rewire_",
     "fill_",
     "fast",
     "materialize",

@@ -4,5 +4,7 @@ from fanin.api._check import assert_healthy as assert_healthy
 from fanin.api._check import check as check
 from fanin.api._plan import init_ as init_
 from fanin.api._plan import plan as plan
+from fanin.api._rewire import Rewired as Rewired
+from fanin.api._rewire import rewire_ as rewire_
 
-__all__ = ["assert_healthy", "check", "init_", "plan"]
+__all__ = ["Rewired", "assert_healthy", "check", "init_", "plan", "rewire_"]

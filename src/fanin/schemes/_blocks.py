@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from fanin.errors import PlanError
 from fanin.initializers import Blocks, Zeros
 from fanin.schemes._architecture import architecture
 from fanin.schemes._base import Choice, Scheme, usual
+from fanin.schemes._edits import bare, factors, norms_option, rewire_hint, without_norms
 from fanin.schemes._gains import by_nonlinearity, recurrent
 from fanin.schemes._surroundings import surroundings
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from fanin.initializers import Initializer
     from fanin.schemes._architecture import Architecture, Branch
     from fanin.schemes._base import Context, Example, Keep
+    from fanin.schemes._changes import Change
     from fanin.slots import Slot
 
 __all__ = [
@@ -145,7 +147,13 @@ def _ignores_packing(law: Initializer, fans: Fans) -> bool:
 
 
 class ZeroMultiplier(BlockScheme):
-    """x + α F(x) with a learned α that starts at 0; a branch without one starts its last map at 0 instead."""
+    """x + α F(x) with a learned α that starts at 0; a branch without one starts its last map at 0 instead.
+
+    Args:
+        norms: what ``fanin.rewire_`` does with the norms of the model: "keep" or "remove".
+    """
+
+    norms_by_default: ClassVar[str] = "keep"
 
     def weight(self, slot: Slot, context: Context) -> Choice:
         """See :class:`Scheme`."""
@@ -166,16 +174,26 @@ class ZeroMultiplier(BlockScheme):
             return Choice(Zeros(), "gain of the norm that ends a residual branch without α: 0, to the same effect")
         return usual(slot)
 
-    def lacking(self, blocks: Architecture) -> list[str]:
-        """What the forward pass must still learn: α where it lacks one."""
-        bare = [branch for branch in blocks.branches if not branch.multiplier]
-        if not bare:
-            return []
-        return [
-            f"{len(bare)} of {len(blocks.branches)} residual branches have no learned scalar. Give each one "
-            "self.alpha = nn.Parameter(torch.zeros(())) and return x + self.alpha * F(x); until then their last map "
-            "(or last norm gain) starts at 0, which is the same function at the first step but trains differently."
-        ]
+    def __init__(self, norms: str | None = None) -> None:
+        self.norms = norms_option(self.name, self.norms_by_default if norms is None else norms)
+
+    def changes(self, context: Context) -> tuple[Change, ...]:
+        """See :class:`Scheme`."""
+        why = "the block starts as the identity once it is 0"
+        left_out = without_norms(self.name, context) if self.norms == "remove" else ()
+        return (*left_out, *factors(self.name, context, bare(context), why))
+
+    def notes(self, context: Context) -> tuple[str, ...]:
+        """See :class:`Scheme`."""
+        blocks = self.blocks(context)
+        lacking = [branch for branch in blocks.branches if not branch.multiplier]
+        if not lacking:
+            return ()
+        return (
+            f"{len(lacking)} of {len(blocks.branches)} residual branches have no learned scalar α. "
+            f"{rewire_hint(self.name)} Until then their last map (or last norm gain) starts at 0, which is the same "
+            "function at the first step but trains differently.",
+        )
 
 
 def norms_inside(blocks: Architecture) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from fanin.errors import FaninError, PlanError
-from fanin.schemes._hooks import Add, AddBefore, Divide, Multiply, NormBefore
+from fanin.schemes._hooks import Add, AddBefore, Divide, Multiply, MultiplyBefore, NormBefore
 
 __all__ = ["Change", "apply", "submodule"]
 
@@ -34,6 +34,7 @@ class Change:
     - "divide": the same, divided.
     - "add": a learned number ``name`` (``value``) is added to what the module returns (``index`` as above).
     - "add_before": it is added to the first tensor that the module is called with.
+    - "multiply_before": that tensor is multiplied by a number ``name`` (``value``, ``learned`` as above).
     - "norm_before": ``build()`` makes a norm, which becomes the child ``name`` and normalizes what the module reads.
     - "replace": ``build(old)`` makes the module that takes the place of the old one, wherever that is held.
     - "hook", "pre_hook": ``hook`` becomes a forward (pre-)hook; an instance of a class at module level, which pickle
@@ -195,6 +196,7 @@ _KINDS: dict[str, tuple[tuple[str, ...], _Maker]] = {
     "divide": (("name", "value"), _hook_of(Divide)),
     "add": (("name", "value"), _hook_of(Add)),
     "add_before": (("name", "value"), _hook_of(AddBefore)),
+    "multiply_before": (("name", "value"), _hook_of(MultiplyBefore)),
     "norm_before": (("name", "build"), _norm_before),
     "replace": (("build",), _replace),
     "hook": (("hook",), _own_hook),

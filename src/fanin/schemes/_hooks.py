@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Add", "AddBefore", "Divide", "Multiply", "NormBefore", "Through"]
+__all__ = ["Add", "AddBefore", "Divide", "Multiply", "MultiplyBefore", "NormBefore", "Through"]
 
 
 @dataclass(frozen=True)
@@ -132,3 +132,18 @@ class AddBefore(Through):
         """See :class:`Through`."""
         shift: torch.Tensor = getattr(module, self.name).to(values.dtype)
         return values + shift
+
+
+@dataclass(frozen=True)
+class MultiplyBefore(Through):
+    """x → x · factor, for a single number."""
+
+    @property
+    def slot_roles(self) -> dict[str, str]:
+        """See :func:`fanin.slots.find`."""
+        return {self.name: "gain"}
+
+    def acted(self, module: nn.Module, values: torch.Tensor) -> torch.Tensor:
+        """See :class:`Through`."""
+        factor: torch.Tensor = getattr(module, self.name).to(values.dtype)
+        return values * factor

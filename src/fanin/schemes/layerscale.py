@@ -8,9 +8,11 @@ from fanin.initializers import Constant, TruncatedNormal
 from fanin.initializers._base import number
 from fanin.schemes._base import Choice, Context, Keep, usual
 from fanin.schemes._blocks import BlockScheme
+from fanin.schemes._edits import bare, factors, rewire_hint
 
 if TYPE_CHECKING:
     from fanin.schemes._base import Example
+    from fanin.schemes._changes import Change
     from fanin.slots import Slot
 
 __all__ = ["LayerScale"]
@@ -62,12 +64,13 @@ class LayerScale(BlockScheme):
 
     def notes(self, context: Context) -> tuple[str, ...]:
         """See :class:`Scheme`."""
-        branches = self.blocks(context).branches
-        bare = [branch for branch in branches if branch.multiplier is None]
-        if not bare:
+        branches, missing = self.blocks(context).branches, bare(context)
+        if not missing:
             return ()
-        value = self.start(bare[0].layers)
         return (
-            f"{len(bare)} of {len(branches)} residual branches have no factor per channel. Give each one "
-            f"self.scale = nn.Parameter(torch.full(({bare[0].width},), {value:g})) and return x + self.scale * F(x).",
+            f"{len(missing)} of {len(branches)} residual branches have no factor per channel. {rewire_hint(self.name)}",
         )
+
+    def changes(self, context: Context) -> tuple[Change, ...]:
+        """See :class:`Scheme`."""
+        return factors(self.name, context, bare(context), "LayerScale starts it at ε", vector=True)

@@ -15,6 +15,9 @@ __all__ = ["ReZero"]
 class ReZero(ZeroMultiplier):
     """x + α F(x) with α = 0, no layer norm and no warm-up; maps by the activation that follows.
 
+    Args:
+        norms: what ``fanin.rewire_`` does with norms: "keep", or "remove" as the authors' transformers do.
+
     Source: Bachlechner et al., UAI 2021.
     """
 
@@ -32,10 +35,13 @@ class ReZero(ZeroMultiplier):
     def notes(self, context: Context) -> tuple[str, ...]:
         """See :class:`Scheme`."""
         blocks = self.blocks(context)
-        found = self.lacking(blocks)
+        found = [*super().notes(context)]
         if norms_inside(blocks):
             count = len(norms_inside(blocks))
-            found.append(f"ReZero has no norm: remove the {count} in the residual branches, and the warm-up.")
+            found.append(
+                f"ReZero's transformers have no norm: remove the {count} in the residual branches, and the warm-up "
+                "(norms='remove' of fanin.rewire_)."
+            )
         if any(branch.attends for branch in blocks.branches):
             found.append("The authors share one α between the attention and the feed-forward branch of a block.")
         return tuple(found)

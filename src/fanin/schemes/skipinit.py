@@ -17,12 +17,16 @@ class SkipInit(ZeroMultiplier):
 
     Batch norm shrinks branches by about √depth; α = 0 does so without it.
 
+    Args:
+        norms: what ``fanin.rewire_`` does with norms: "remove", as published, or "keep".
+
     Source: De & Smith, NeurIPS 2020.
     """
 
     name = "skipinit"
     title = "a learned scalar α = 0 ends each residual branch, in place of its norms; He inside"
     source = "De & Smith, NeurIPS 2020"
+    norms_by_default = "remove"
 
     @classmethod
     def example(cls) -> Example:
@@ -34,7 +38,7 @@ class SkipInit(ZeroMultiplier):
     def notes(self, context: Context) -> tuple[str, ...]:
         """See :class:`Scheme`."""
         blocks = self.blocks(context)
-        found = self.lacking(blocks)
+        found = [*super().notes(context)]
         if norms_inside(blocks):
             found.append(
                 f"SkipInit replaces norms: remove the {len(norms_inside(blocks))} in the residual branches, and expect "
