@@ -8,6 +8,7 @@ from fanin.schemes._base import Scheme as Scheme
 from fanin.schemes._plan import names as names
 from fanin.schemes._plan import plan as plan
 from fanin.schemes.auto import Auto
+from fanin.schemes.autoinit import AutoInit
 from fanin.schemes.bert import Bert
 from fanin.schemes.constant import Constant
 from fanin.schemes.deepnorm import DeepNorm
@@ -81,6 +82,7 @@ for _scheme in (
     LSUV,
     WeightNorm,
     Krahenbuhl,
+    AutoInit,
     ViT,
     DiT,
     LSTM,
