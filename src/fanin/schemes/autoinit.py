@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from fanin.graph import Graph, Node
     from fanin.recipe import Line, Recipe
+    from fanin.schemes._base import Example
     from fanin.slots import Slot
 
 __all__ = ["AutoInit"]
@@ -42,10 +43,25 @@ class AutoInit(Scheme):
     title = "unit variance of every pre-activation by propagated means and variances; no data needed but the graph"
     source = "Bingham & Miikkulainen, AAAI 2023"
     needs = ("graph",)
+    looks_for = "linear maps"
+
+    @classmethod
+    def example(cls) -> Example:
+        """See :class:`Scheme`."""
+        from fanin.schemes._examples import ResNet, batch
+
+        return ResNet(), batch(4, 3, 8, 8), None
 
     def __init__(self, inputs: str = "unit", distribution: str = "truncated_normal") -> None:
         self.inputs = choice("scheme 'autoinit'", "inputs", inputs, ("unit", "batch"))
         self.distribution = VarianceScaling(1.0, "fan_in", distribution).config["distribution"]
+
+    def fit(self, context: Context) -> None:
+        """See :class:`Scheme`."""
+        super().fit(context)
+        assert context.graph is not None
+        if not context.graph.weight_ops():
+            raise self.missing("none")
 
     def weight(self, slot: Slot, context: Context) -> Choice:
         """See :class:`Scheme`."""
