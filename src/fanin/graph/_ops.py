@@ -46,7 +46,8 @@ _NAMES: dict[OpKind, str] = {
         relu leaky_relu rrelu gelu gelu_tanh quick_gelu silu tanh sigmoid softplus elu selu celu mish hardswish
         hardsigmoid hardtanh relu6 prelu softsign log_sigmoid tanhshrink softshrink hardshrink threshold glu
         relu_squared erf erfc sin cos tan asin acos atan sinh cosh asinh acosh atanh exp exp2 expm1 log log2 log10 log1p
-        pow square sqrt rsqrt reciprocal abs sign clamp sinc logit floor ceil round trunc frac heaviside rdiv rpow shaped
+        pow square sqrt rsqrt reciprocal abs sign clamp sinc logit floor ceil round trunc frac heaviside rdiv rpow
+        shaped
     """,
     "softmax": "softmax log_softmax softmin gumbel_softmax",
     "norm": "batch_norm layer_norm group_norm instance_norm rms_norm local_response_norm normalize",

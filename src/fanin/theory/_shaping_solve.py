@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -158,7 +159,7 @@ def rectified(f: Scalar, slope: float) -> Constants:
     return constants
 
 
-def _positive(square: float) -> float:
+def _positive(square: Any) -> float:
     return max(float(square), 1e-280)
 
 
