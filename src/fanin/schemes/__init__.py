@@ -14,6 +14,7 @@ from fanin.schemes.constant import Constant
 from fanin.schemes.deepnorm import DeepNorm
 from fanin.schemes.delta_orthogonal import DeltaOrthogonal
 from fanin.schemes.dit import DiT
+from fanin.schemes.dks import DKS
 from fanin.schemes.fixup import Fixup
 from fanin.schemes.full_megatron import FullMegatron
 from fanin.schemes.glorot import Glorot
@@ -42,6 +43,7 @@ from fanin.schemes.sparse import Sparse
 from fanin.schemes.sub_ln import SubLN
 from fanin.schemes.t5 import T5
 from fanin.schemes.t_fixup import TFixup
+from fanin.schemes.tat import TAT
 from fanin.schemes.torch_default import TorchDefault
 from fanin.schemes.torchtitan import TorchTitan
 from fanin.schemes.vit import ViT
@@ -91,6 +93,8 @@ for _scheme in (
     RL,
     ZeroHead,
     Prior,
+    DKS,
+    TAT,
 ):
     REGISTRY.add(_scheme.name, _scheme)
 
