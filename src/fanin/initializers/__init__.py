@@ -30,6 +30,7 @@ from fanin.initializers.mamba import Mamba2ALog as Mamba2ALog
 from fanin.initializers.mamba import MambaALog as MambaALog
 from fanin.initializers.mamba import MambaStepBias as MambaStepBias
 from fanin.initializers.mamba import MambaStepWeight as MambaStepWeight
+from fanin.initializers.mirrored import Mirrored as Mirrored
 from fanin.initializers.mup import MuP as MuP
 from fanin.initializers.net2net import deeper as deeper
 from fanin.initializers.net2net import wider as wider
@@ -121,6 +122,7 @@ for _initializer in (
     Blocks,
     PerGate,
     Rescaled,
+    Mirrored,
     RescaledChannels,
     Values,
 ):
@@ -160,6 +162,7 @@ __all__ = [
     "MambaALog",
     "MambaStepBias",
     "MambaStepWeight",
+    "Mirrored",
     "MuP",
     "NguyenWidrow",
     "NguyenWidrowBias",

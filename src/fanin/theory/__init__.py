@@ -28,6 +28,8 @@ from fanin.theory._moments import GainKind as GainKind
 from fanin.theory._moments import Moments as Moments
 from fanin.theory._moments import gain as gain
 from fanin.theory._moments import moments as moments
+from fanin.theory._paired import Paired as Paired
+from fanin.theory._paired import paired as paired
 from fanin.theory._phase import PhaseDiagram as PhaseDiagram
 from fanin.theory._phase import phase_diagram as phase_diagram
 from fanin.theory._predict import InputMoments as InputMoments
@@ -54,6 +56,7 @@ __all__ = [
     "InputMoments",
     "JacobianSpectrum",
     "Moments",
+    "Paired",
     "PhaseDiagram",
     "Recommendation",
     "Shaping",
@@ -73,6 +76,7 @@ __all__ = [
     "length_map",
     "model_moments",
     "moments",
+    "paired",
     "phase_diagram",
     "predict",
     "predict_graph",
