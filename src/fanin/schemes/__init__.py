@@ -7,6 +7,7 @@ from fanin.schemes._base import Keep as Keep
 from fanin.schemes._base import Scheme as Scheme
 from fanin.schemes._plan import names as names
 from fanin.schemes._plan import plan as plan
+from fanin.schemes.admin import Admin
 from fanin.schemes.auto import Auto
 from fanin.schemes.autoinit import AutoInit
 from fanin.schemes.bert import Bert
@@ -20,6 +21,7 @@ from fanin.schemes.full_megatron import FullMegatron
 from fanin.schemes.glorot import Glorot
 from fanin.schemes.glorot4 import Glorot4
 from fanin.schemes.gpt2 import GPT2
+from fanin.schemes.gradinit import GradInit
 from fanin.schemes.he import He
 from fanin.schemes.he_out import HeOut
 from fanin.schemes.irnn import IRNN
@@ -28,6 +30,7 @@ from fanin.schemes.layerscale import LayerScale
 from fanin.schemes.lecun import Lecun
 from fanin.schemes.lstm import LSTM
 from fanin.schemes.lsuv import LSUV
+from fanin.schemes.metainit import MetaInit
 from fanin.schemes.mitchell import Mitchell
 from fanin.schemes.mup import MuP
 from fanin.schemes.nfnet import NFNet
@@ -79,9 +82,12 @@ for _scheme in (
     T5,
     TFixup,
     DeepNorm,
+    Admin,
     SubLN,
     MuP,
     LSUV,
+    MetaInit,
+    GradInit,
     WeightNorm,
     Krahenbuhl,
     AutoInit,
