@@ -209,7 +209,7 @@ class Architecture:
             scales = next((name for name in names if self._is_gain(name)), None)
             if scales is not None and straight and gain is None:
                 gain = scales
-            elif node.kind == "mul" and multiplier is None:
+            elif node.kind == "mul" and node.op != "div" and multiplier is None:  # a divisor must not start at 0
                 own = [name for name in names if self.slots[name].role in ("gain", "unknown")]
                 multiplier = next((name for name in own if not self._is_gain(name)), None)
             straight = straight and node.kind in (*_CARRYING, "mul")

@@ -47,7 +47,7 @@ def exact(value: float) -> str:
 class BlockScheme(Scheme):
     """A scheme that needs residual branches."""
 
-    needs = ("graph",)
+    needs: ClassVar[tuple[str, ...]] = ("graph",)
     looks_for = BRANCHES
 
     def fit(self, context: Context) -> None:

@@ -58,11 +58,28 @@ class Calls:
             self.returning.setdefault(call.node, []).append(call)
 
     def exact(self, node: Node) -> Call | None:
-        """The call that did just what ``node`` did: read its input and returned its output."""
-        for call in self.returning.get(node.id, ()):
-            if call.path == node.module and call.index is None and node.inputs and call.reads == node.inputs[0]:
-                return call
+        """The call that did just what ``node`` did, apart from views, casts and a bias."""
+        ways = self._way(node.id, back=False), self._way(node.inputs[0], back=True) if node.inputs else []
+        for returned in ways[0]:
+            for call in self.returning.get(returned, ()):
+                if call.path == node.module and call.index is None and call.reads in ways[1]:
+                    return call
         return None
+
+    def _way(self, start: int, *, back: bool) -> list[int]:
+        """The node and what is the same signal after it (or before it)."""
+        found = [start]
+        while True:
+            here = self.graph.nodes[found[-1]]
+            after = here.inputs if back else self.graph.consumers[here.id]
+            passed = here if back else self.graph.nodes[after[0]] if len(after) == 1 else None
+            if passed is None or len(after) != 1 or not _passes(passed, bias=not back):
+                return found
+            found.append(after[0])
+
+
+def _passes(node: Node, *, bias: bool) -> bool:
+    return len(node.inputs) == 1 and (node.kind in ("shape", "cast") or (bias and node.kind == "add"))
 
 
 def calls(context: Context) -> Calls:

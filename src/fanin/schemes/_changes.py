@@ -37,6 +37,7 @@ class Change:
     - "multiply_before": that tensor is multiplied by a number ``name`` (``value``, ``learned`` as above).
     - "norm_before": ``build()`` makes a norm, which becomes the child ``name`` and normalizes what the module reads.
     - "replace": ``build(old)`` makes the module that takes the place of the old one, wherever that is held.
+    - "none": nothing; ``what`` says what the published forward has that could not be put here.
     - "hook", "pre_hook": ``hook`` becomes a forward (pre-)hook; an instance of a class at module level, which pickle
       can find again.
 
@@ -199,6 +200,7 @@ _KINDS: dict[str, tuple[tuple[str, ...], _Maker]] = {
     "multiply_before": (("name", "value"), _hook_of(MultiplyBefore)),
     "norm_before": (("name", "build"), _norm_before),
     "replace": (("build",), _replace),
+    "none": ((), lambda model, module, change, done: None),
     "hook": (("hook",), _own_hook),
     "pre_hook": (("hook",), _own_hook),
 }

@@ -13,6 +13,8 @@ from fanin.schemes._architecture import architecture
 from fanin.schemes._calls import calls
 from fanin.schemes._changes import Change
 from fanin.schemes._outlets import Outlet, channel_axis, outlets
+from fanin.schemes._surroundings import surroundings
+from fanin.theory.activations import of_op
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,10 +28,15 @@ __all__ = [
     "NoNorm",
     "Norms",
     "bare",
+    "biases",
     "constant",
+    "divisors",
+    "ends_of",
     "factors",
+    "first_maps",
     "is_post_norm",
     "norms_option",
+    "own_call",
     "rewire_hint",
     "skip_factor",
     "without_norms",
@@ -118,11 +125,12 @@ def skip_factor(graph: Graph, branch: Branch) -> float:
 
 
 def _constants(graph: Graph, current: int) -> float:
-    """Product of the constants that a signal was multiplied by last, before it met anything but views and factors."""
+    """Product of the constants that a signal was multiplied by last, before it met anything but views and factors,
+    which may be learned."""
     factor = 1.0
     while True:
         node = graph.nodes[current]
-        if node.kind not in ("shape", "cast", "dropout", "scale") or len(node.inputs) != 1:
+        if node.kind not in ("shape", "cast", "dropout", "scale", "mul") or len(node.inputs) != 1:
             return factor
         if node.kind == "scale":
             factor *= float(node.attrs.get("factor", 1.0)) or 1.0
@@ -196,3 +204,104 @@ def _norm_module(graph: Graph, node: Node, returning: dict[int, list[Call]]) -> 
         if after is None or after.kind not in ("mul", "add", "cast") or len(after.inputs) != 1:
             return None
         current = after.id
+
+
+def divisors(context: Context) -> dict[str, Branch]:
+    """Name of each learned divisor at the end of a branch → the branch."""
+    graph, blocks = context.graph, architecture(context)
+    assert graph is not None
+    assert blocks is not None
+    found: dict[str, Branch] = {}
+    for branch in blocks.branches:
+        current, inner = branch.add, next(set(r.branch) for r in residual_adds(graph) if r.add.id == branch.add)
+        while (before := next((i for i in graph.nodes[current].inputs if i in inner), None)) is not None:
+            node, current = graph.nodes[before], before
+            if node.op == "div":
+                found |= {use.name: branch for use in node.params if context.slots[use.name].role == "gain"}
+            elif node.kind not in ("shape", "cast", "dropout", "scale", "mul"):
+                break
+    return found
+
+
+def ends_of(graph: Graph, branch: Branch) -> list[Node]:
+    """The nodes of the last maps of a branch."""
+    return [node for node in _maps(graph, branch) if any(use.name in branch.ends for use in node.params)]
+
+
+def first_maps(graph: Graph, branch: Branch) -> list[Node]:
+    """The nodes of the maps of a branch that read the stream with no other map of the branch before."""
+    maps = _maps(graph, branch)
+    ids, found = {node.id for node in maps}, []
+    residual = next(residual for residual in residual_adds(graph) if residual.add.id == branch.add)
+    inner = set(residual.branch)
+    behind: set[int] = set()
+    for id_ in sorted(inner):
+        before = [i for i in graph.nodes[id_].inputs if i in ids or i in behind]
+        if before:
+            behind.add(id_)
+        elif id_ in ids:
+            found.append(graph.nodes[id_])
+    return found
+
+
+def _maps(graph: Graph, branch: Branch) -> list[Node]:
+    residual = next(residual for residual in residual_adds(graph) if residual.add.id == branch.add)
+    nodes = [graph.nodes[i] for i in residual.branch]
+    return [node for node in nodes if node.kind == "linear" and any(use.name in branch.maps for use in node.params)]
+
+
+def own_call(scheme: str, context: Context, node: Node) -> Call:
+    """The call of the module that is just this map.
+
+    Raises:
+        PlanError: if the map is an op inside a larger module (such as the packed maps of nn.MultiheadAttention).
+    """
+    call = calls(context).exact(node)
+    if call is None or not call.path:
+        weight = next((use.name for use in node.params if context.slots[use.name].role == "weight"), "")
+        raise PlanError(
+            f"scheme {scheme!r}: the map {weight} is the op {node.op!r} inside "
+            f"{node.module or 'the model'!r} and no call of a module of its own, so that nothing can be put before it "
+            "from outside. Write it as a module, such as nn.Linear, or change its forward by hand."
+        )
+    return call
+
+
+def biases(context: Context) -> tuple[Change, ...]:
+    """A learned scalar (0) before each map and each activation, as in Fixup; the first map reads the data as they are.
+
+    Before a map it is added to what its module reads. Before an activation it is added to what the activation's own
+    module reads; where there is none, or it is called at several places, to the output of the module that it reads.
+    """
+    graph = context.graph
+    assert graph is not None
+    found = calls(context)
+    first = surroundings(context).is_first
+    changes: dict[tuple[str, str], Change] = {}
+    sums = {residual.add.id for residual in residual_adds(graph)}  # the bias behind the branch stands before these
+    for node in graph.nodes:
+        if "part_of" in node.attrs or (node.inputs and node.inputs[0] in sums and node.kind == "activation"):
+            continue
+        call = found.exact(node)
+        path, name = call.path if call is not None else "", "bias_before"
+        if node.kind == "linear" and node.params and not first(node.params[0].name):
+            what = f"before the map {node.params[0].name}"
+        elif node.kind == "activation" and node.inputs and of_op(node.op, node.attrs) is not None:
+            what = f"before {node.op} at {node.place!r}"
+            if call is None or found.counts[call.path] > 1:
+                source = graph.nodes[node.inputs[0]]
+                call = found.exact(source) if graph.consumers[source.id] == (node.id,) else None
+                path = call.path if call is not None and found.counts[call.path] == 1 else ""
+                name = "bias_after"
+        else:
+            continue
+        changes.setdefault((path or what, name), _bias(path, name, what, node))
+    return tuple(changes.values())
+
+
+def _bias(path: str, name: str, what: str, node: Node) -> Change:
+    if not path:
+        return Change(node.module, f"no scalar bias {what}, which is no call of a module of its own", "none")
+    side, kind = ("input", "add_before") if name == "bias_before" else ("output", "add")
+    text = f"{side} + {name}, a learned scalar that is now 0: Fixup has one {what}"
+    return Change(path, text, kind, {"name": name, "value": 0.0})

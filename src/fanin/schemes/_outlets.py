@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Outlet", "channel_axis", "outlets"]
 
 _LINEAR = ("shape", "cast", "dropout")
-"""Ops that a factor passes unchanged; and "scale" without addend."""
+"""Ops that a factor passes unchanged; and "scale" without addend, and other factors."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _chain(graph: Graph, found: Calls, branch: Branch, current: int, reader: int
         # The outermost module that returns the tensor itself speaks for the whole branch.
         chain += [Outlet(branch, call.path, call.index, current, via) for call in (*reversed(plain), *packed)]
         passes = node.kind in _LINEAR or (node.kind == "scale" and not node.attrs.get("addend"))
-        if not passes or len(node.inputs) != 1 or node.params:
+        if not (passes or node.kind == "mul") or len(node.inputs) != 1:
             break
         current, reader, via = node.inputs[0], current, (current, *via)
     return chain, graph.nodes[current]

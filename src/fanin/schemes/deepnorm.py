@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from fanin.errors import PlanError
 from fanin.initializers import GlorotNormal
 from fanin.schemes._base import Choice, Context, fan, filled
 from fanin.schemes._blocks import TransformerScheme, exact, paired_layers, sides
+from fanin.schemes._edits import constant, is_post_norm, rewire_hint, skip_factor
 
 if TYPE_CHECKING:
     from fanin.schemes._architecture import Branch
     from fanin.schemes._base import Example
+    from fanin.schemes._changes import Change
     from fanin.slots import Slot
 
 __all__ = ["DeepNorm", "constants"]
@@ -68,12 +72,47 @@ class DeepNorm(TransformerScheme):
         """See :class:`Scheme`."""
         blocks = self.blocks(context)
         encoder, decoder = paired_layers(blocks)
+        missing = {branch.stream for branch, _ in self.missing_alpha(context)}
         found = []
-        for side, layers in dict.fromkeys(sides(blocks).values()):
-            alpha, _ = constants(side, layers if side == "only" else encoder, decoder)
-            where = "" if side == "only" else f" of the {side}"
-            found.append(
-                f"DeepNorm's forward multiplies the skip path{where} before it is added: LN(α·x + F(x)) with "
-                f"α = {exact(alpha)} for {layers} blocks. β without α is not DeepNorm; both need norms after the sum."
-            )
+        for stream, (side, layers) in sides(blocks).items():
+            if stream in missing:
+                alpha, _ = constants(side, layers if side == "only" else encoder, decoder)
+                where = "" if side == "only" else f" of the {side}"
+                found.append(
+                    f"DeepNorm's forward multiplies the skip path{where} before it is added: LN(α·x + F(x)) with "
+                    f"α = {exact(alpha)} for {layers} blocks. β without α is not DeepNorm; both need norms after the "
+                    f"sum. {rewire_hint(self.name)}"
+                )
+        return tuple(dict.fromkeys(found))
+
+    def missing_alpha(self, context: Context) -> list[tuple[Branch, float]]:
+        """Branches of a transformer whose sum is not α·x + F(x) (up to a common factor) yet, with their α."""
+        blocks = self.blocks(context)
+        encoder, decoder = paired_layers(blocks)
+        streams, found = sides(blocks), []
+        for branch in blocks.branches:
+            if branch.stream in streams:
+                side, layers = streams[branch.stream]
+                alpha, _ = constants(side, layers if side == "only" else encoder, decoder)
+                if not math.isclose(skip_factor(blocks.graph, branch), alpha, rel_tol=1e-3):
+                    found.append((branch, alpha))
+        return found
+
+    def changes(self, context: Context) -> tuple[Change, ...]:
+        """LN(α·x + F(x)) = LN(x + F(x)/α) up to the epsilon of the norm: a constant 1/α behind each branch.
+
+        Raises:
+            PlanError: if the sum meets no norm, which would undo α.
+        """
+        graph = self.blocks(context).graph
+        found: list[Change] = []
+        for branch, alpha in self.missing_alpha(context):
+            if not is_post_norm(graph, branch):
+                raise PlanError(
+                    f"scheme 'deepnorm' is for norms after the sum, LN(α·x + F(x)); what reads the sum at "
+                    f"{graph.nodes[branch.add].place!r} is not a norm alone. Use a model with norm_first=False, or "
+                    "another scheme for norms inside the branches."
+                )
+            why = f"LN(x + F(x)/α) is DeepNorm's LN(α·x + F(x)), α = {exact(alpha)}, up to the epsilon of the norm"
+            found += constant(self.name, context, branch, 1 / alpha, why)
         return tuple(found)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from fanin.initializers import HeNormal, Ones, VarianceScaling, Zeros
 from fanin.schemes._base import Choice, Context, Keep, fan, filled, usual
 from fanin.schemes._blocks import BlockScheme, exact, norms_inside
+from fanin.schemes._changes import Change
+from fanin.schemes._edits import bare, biases, factors, norms_option, rewire_hint, without_norms
 
 if TYPE_CHECKING:
     from fanin.schemes._base import Example
@@ -20,12 +22,18 @@ class Fixup(BlockScheme):
 
     An update of the network is then of the size of the learning rate, whatever the depth.
 
+    Args:
+        norms: what ``fanin.rewire_`` does with norms: "remove", as published, or "keep".
+
     Source: Zhang, Dauphin & Ma, ICLR 2019.
     """
 
     name = "fixup"
     title = "residual networks without norms: last map of a branch 0, the others He · L^(−1/(2m−2)), head 0"
     source = "Zhang, Dauphin & Ma, ICLR 2019"
+
+    def __init__(self, norms: str = "remove") -> None:
+        self.norms = norms_option(self.name, norms)
 
     @classmethod
     def example(cls) -> Example:
@@ -59,18 +67,41 @@ class Fixup(BlockScheme):
             return Choice(Ones(), "multiplier of a residual branch: 1")
         return self.weight(slot, context) if slot.role == "weight" else usual(slot)
 
+    def changes(self, context: Context) -> tuple[Change, ...]:
+        """Norms left out; a scalar bias before each map and activation, a multiplier and a bias behind each branch."""
+        left_out = without_norms(self.name, context) if self.norms == "remove" else ()
+        missing = bare(context)
+        if not missing:
+            return left_out
+        before = biases(context)
+        behind = factors(self.name, context, missing, "Fixup's multiplier")
+        last = [
+            Change(
+                change.where,
+                "output + branch_bias, a learned scalar that is now 0: it follows the multiplier",
+                "add",
+                {"name": "branch_bias", "value": 0.0, "index": change.arguments["index"]},
+            )
+            for change in behind
+        ]
+        return (*left_out, *before, *behind, *last)
+
     def notes(self, context: Context) -> tuple[str, ...]:
         """See :class:`Scheme`."""
         blocks = self.blocks(context)
-        found = [
-            "Fixup's forward has no norm; a learned scalar bias (0) stands before each map and each activation, and a "
-            "learned scalar multiplier (1) at the end of each residual branch. It needs strong regularization, such as "
-            "mixup."
-        ]
+        found = ["Fixup needs strong regularization, such as mixup."]
         norms = norms_inside(blocks)
         if norms:
-            found.append(f"Remove the {len(norms)} norms inside the residual branches, such as {next(iter(norms))}.")
-        bare = sum(not branch.multiplier for branch in blocks.branches)
-        if bare:
-            found.append(f"{bare} of {len(blocks.branches)} residual branches have no learned multiplier yet.")
+            found.append(
+                f"Fixup's forward has no norm: remove the {len(norms)} inside the residual branches, such as "
+                f"{next(iter(norms))}. Where they stay they undo the shrunk weights, and what is left of Fixup is "
+                f"that branches and head start at 0. {rewire_hint(self.name)}"
+            )
+        missing = len(bare(context))
+        if missing:
+            found.append(
+                f"{missing} of {len(blocks.branches)} residual branches have no learned multiplier (1) at their end, "
+                "and no scalar biases (0) before their maps and activations. "
+                f"{rewire_hint(self.name)}"
+            )
         return tuple(found)

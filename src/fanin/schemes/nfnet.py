@@ -6,13 +6,29 @@ import math
 from typing import TYPE_CHECKING
 
 from fanin import theory
-from fanin.initializers import Normal, VarianceScaling, Zeros
+from fanin.initializers import Normal, Ones, VarianceScaling, Zeros
 from fanin.initializers._base import number
 from fanin.schemes._base import Choice, Context, Keep, fan, filled, usual
 from fanin.schemes._blocks import BlockScheme, exact, norms_inside
+from fanin.schemes._changes import Change, submodule
+from fanin.schemes._edits import (
+    bare,
+    constant,
+    factors,
+    first_maps,
+    norms_option,
+    own_call,
+    rewire_hint,
+    skip_factor,
+    without_norms,
+)
+from fanin.schemes._standardized import standardized
 from fanin.theory.activations import of_op
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fanin.graph import Node
     from fanin.schemes._base import Example
     from fanin.slots import Slot
 
@@ -29,7 +45,8 @@ class NFNet(BlockScheme):
     exact ones; the published constants are 0.02 % to 0.09 % higher.
 
     Args:
-        alpha: growth of the variance per block, α², enters the notes as the forward's constants.
+        alpha: α of the forward x + α·F(x/β): the variance grows by α² per block.
+        norms: what ``fanin.rewire_`` does with norms: "remove", as published, or "keep".
 
     Source: Brock, De & Smith, ICLR 2021; Brock, De, Smith & Simonyan, ICML 2021.
     """
@@ -38,7 +55,8 @@ class NFNet(BlockScheme):
     title = "normalizer-free ResNets: γ/√fan_in with the variance-keeping γ of the activation; α = 0.2 and β in notes"
     source = "Brock, De & Smith, ICLR 2021; Brock et al., ICML 2021"
 
-    def __init__(self, alpha: float = 0.2) -> None:
+    def __init__(self, alpha: float = 0.2, norms: str = "remove") -> None:
+        self.norms = norms_option(self.name, norms)
         self.alpha = number("scheme 'nfnet'", "alpha", alpha, low=0)
 
     @classmethod
@@ -65,6 +83,8 @@ class NFNet(BlockScheme):
         """See :class:`Scheme`."""
         if any(slot.name == branch.multiplier for branch in self.blocks(context).branches):
             return Choice(Zeros(), "learned multiplier of a residual branch: 0 (SkipInit)")
+        if slot.role == "gain" and slot.owner_type.startswith("Standardized"):
+            return Choice(Ones(), "gain of a standardized weight: 1")
         return self.weight(slot, context) if slot.role == "weight" else usual(slot)
 
     def betas(self, context: Context) -> list[float]:
@@ -75,14 +95,67 @@ class NFNet(BlockScheme):
             variance = (1.0 if branch.projected else variance) + self.alpha**2
         return found
 
+    def changes(self, context: Context) -> tuple[Change, ...]:
+        """Standardized maps, β before and α with a learned factor behind each branch; no norms."""
+        blocks, model = self.blocks(context), context.model
+        assert model is not None
+        left_out = without_norms(self.name, context) if self.norms == "remove" else ()
+        maps: dict[str, Change] = {}
+        for node in blocks.graph.nodes:
+            if not self.standardizes(node, context):
+                continue
+            path = own_call(self.name, context, node).path
+            gamma, reads = self.gamma(node, context)
+            what = f"weight standardized to γ(W − mean)/(std·√fan_in) with a gain for each output; {reads}"
+            build = standardized(path, submodule(model, path), gamma)
+            maps[path] = Change(path, what, "replace", {"build": build})
+        ends = factors(self.name, context, bare(context), "NFNets add SkipInit's factor, which starts at 0")
+        return (*left_out, *maps.values(), *self._constants(context), *ends)
+
+    def _constants(self, context: Context) -> Iterator[Change]:
+        """α·F(x/β): α behind each branch, 1/β before its first maps, which is after its first activation."""
+        blocks = self.blocks(context)
+        for branch, beta in zip(blocks.branches, self.betas(context), strict=True):
+            if math.isclose(skip_factor(blocks.graph, branch) * self.alpha, 1, rel_tol=1e-3):
+                continue
+            yield from constant(self.name, context, branch, self.alpha, f"α = {self.alpha:g} of NFNet")
+            for node in first_maps(blocks.graph, branch) if beta != 1 else ():
+                path = own_call(self.name, context, node).path
+                what = f"input × {1 / beta:.6g}, the constant 1/β in the buffer input_factor: std β of the stream"
+                given = {"name": "input_factor", "value": 1 / beta, "learned": False}
+                yield Change(path, what, "multiply_before", given)
+
+    def standardizes(self, node: Node, context: Context) -> bool:
+        """Whether a node is a convolution, or a linear map of a residual branch, that is not standardized yet."""
+        weight = next((use.name for use in node.params if context.slots[use.name].role == "weight"), None)
+        if weight is None or node.kind != "linear" or context.slots[weight].owner_type.startswith("Standardized"):
+            return False
+        return not context.slots[weight].is_head and (
+            node.op.startswith("conv") or self.blocks(context).branch(weight) is not None
+        )
+
+    def gamma(self, node: Node, context: Context) -> tuple[float, str]:
+        """γ of what a map reads, and the words for it."""
+        weight = next(context.slots[use.name] for use in node.params if context.slots[use.name].role == "weight")
+        before = self.blocks(context).activation_before(weight)
+        found = None if before is None else of_op(before.op, before.attrs)
+        if found is None:
+            return 1.0, "γ = 1"
+        value = theory.gain(found, "variance")
+        return value, f"γ = {exact(value)} of {found}"
+
     def notes(self, context: Context) -> tuple[str, ...]:
         """See :class:`Scheme`."""
         blocks = self.blocks(context)
-        betas = ", ".join(f"{beta:.4f}" for beta in self.betas(context))
-        found = [
-            f"NFNet's forward is x + α·F(x/β) with α = {self.alpha:g} and β = {betas} for the branches in order, and "
-            "every convolution uses (W − mean)/(std·√fan_in)·γ, recomputed at each step."
-        ]
+        found = []
+        plain = [node for node in blocks.graph.nodes if self.standardizes(node, context)]
+        if plain:
+            betas = ", ".join(f"{beta:.4f}" for beta in self.betas(context))
+            found.append(
+                f"NFNet's forward is x + α·F(x/β) with α = {self.alpha:g} and β = {betas} for the branches in order, "
+                f"and each of {len(plain)} maps uses (W − mean)/(std·√fan_in)·γ, recomputed at each step. "
+                f"{rewire_hint(self.name)}"
+            )
         if norms_inside(blocks):
             found.append(f"Remove the {len(norms_inside(blocks))} norms inside the residual branches.")
         return tuple(found)

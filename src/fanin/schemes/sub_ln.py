@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
+
+from torch import nn
 
 from fanin.initializers import GlorotNormal
 from fanin.schemes._base import Choice, Context, fan, filled
 from fanin.schemes._blocks import TransformerScheme, exact, paired_layers, sides
+from fanin.schemes._changes import Change
+from fanin.schemes._edits import ends_of, own_call, rewire_hint
 
 if TYPE_CHECKING:
     from fanin.schemes._architecture import Branch
@@ -56,11 +61,30 @@ class SubLN(TransformerScheme):
 
     def notes(self, context: Context) -> tuple[str, ...]:
         """See :class:`Scheme`."""
-        branches = self.blocks(context).branches
-        bare = [branch for branch in branches if not branch.inner_norm]
+        branches, bare = self.blocks(context).branches, self.lacking(context)
         if not bare:
             return ()
         return (
             f"Sub-LN's forward has a layer norm right before the last map of each branch (attention output, fc2); "
-            f"{len(bare)} of {len(branches)} branches have none yet, the first ends in {bare[0].ends[0]}.",
+            f"{len(bare)} of {len(branches)} branches have none yet, the first ends in {bare[0].ends[0]}. "
+            f"{rewire_hint(self.name)}",
         )
+
+    def lacking(self, context: Context) -> list[Branch]:
+        """Branches of several maps that have no norm before the last one."""
+        return [branch for branch in self.blocks(context).branches if len(branch.maps) > 1 and not branch.inner_norm]
+
+    def changes(self, context: Context) -> tuple[Change, ...]:
+        """See :class:`Scheme`."""
+        graph = self.blocks(context).graph
+        ops = {node.op for node in graph.nodes if node.kind == "norm"}
+        kind = nn.RMSNorm if "rms_norm" in ops and "layer_norm" not in ops else nn.LayerNorm
+        found: dict[str, Change] = {}
+        for branch in self.lacking(context):
+            for node in ends_of(graph, branch):
+                call = own_call(self.name, context, node)
+                width = graph.nodes[node.inputs[0]].shape[-1]
+                what = f"input normalized by a new child inner_norm, {kind.__name__}({width}): Sub-LN's second norm"
+                given = {"name": "inner_norm", "build": partial(kind, width)}
+                found[call.path] = Change(call.path, what, "norm_before", given)
+        return tuple(found.values())

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from fanin.initializers import GlorotUniform, Normal
 from fanin.schemes._base import Choice, Context, Keep, fan, filled, usual
 from fanin.schemes._blocks import TransformerScheme, exact, norms_inside, paired_layers, sides
+from fanin.schemes._edits import rewire_hint, without_norms
 
 if TYPE_CHECKING:
     from fanin.schemes._architecture import Branch
     from fanin.schemes._base import Example
+    from fanin.schemes._changes import Change
     from fanin.slots import Slot
 
 __all__ = ["TFixup"]
@@ -58,10 +60,15 @@ class TFixup(TransformerScheme):
         std = (9 * layers) ** -0.25 / math.sqrt(width)
         return Choice(Normal(std=std), f"embedding: {width}^-½ times (9·{layers})^-¼ = {exact(std)}")
 
+    def changes(self, context: Context) -> tuple[Change, ...]:
+        """See :class:`Scheme`."""
+        return without_norms(self.name, context)
+
     def notes(self, context: Context) -> tuple[str, ...]:
         """See :class:`Scheme`."""
         blocks = self.blocks(context)
-        found = ["T-Fixup's forward has no layer norm: remove every one. Train with Adam and without warm-up."]
+        hint = rewire_hint(self.name)
+        found = [f"T-Fixup's forward has no layer norm: remove every one. {hint} Train with Adam and without warm-up."]
         if not norms_inside(blocks):
             found = ["Train with Adam; no warm-up is needed."]
         if paired_layers(blocks)[1] == 0:

@@ -1,4 +1,4 @@
-"""Parameters that a hook brought: what a rewired module multiplies its output by, or adds to it."""
+"""Parameters that rewiring brought: what a module multiplies its output or its weight by, or adds."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 __all__ = ["added"]
 
 _WHY = {
-    "gain": "multiplies what the module returns: a learned factor that belongs to no norm",
-    "bias": "a learned number added to what the module reads or returns",
+    "gain": "a learned factor that belongs to no norm",
+    "bias": "a learned number, added to what the module reads or returns",
 }
 
 
 def added(module: nn.Module, name: str, shape: Sequence[int]) -> Place | None:
-    """What the parameter ``name`` of ``module`` is where a forward hook uses it; None where none does.
+    """What the parameter ``name`` of ``module`` is where a hook (or the class of the module) says so; else None.
 
-    Such a hook says so itself, by an attribute ``slot_roles``: parameter name → "gain" or "bias".
+    They say so by an attribute ``slot_roles``: parameter name → "gain" or "bias".
     """
-    for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values()):
-        role = getattr(hook, "slot_roles", {}).get(name)
+    for user in (type(module), *module._forward_pre_hooks.values(), *module._forward_hooks.values()):
+        role = getattr(user, "slot_roles", {}).get(name)
         if role in _WHY:
             return Place(role, elementwise(tuple(shape)), _WHY[role])
     return None
