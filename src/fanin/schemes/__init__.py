@@ -9,6 +9,7 @@ from fanin.schemes._plan import names as names
 from fanin.schemes._plan import plan as plan
 from fanin.schemes.admin import Admin
 from fanin.schemes.auto import Auto
+from fanin.schemes.autoencoder import Autoencoder
 from fanin.schemes.autoinit import AutoInit
 from fanin.schemes.bert import Bert
 from fanin.schemes.constant import Constant
@@ -37,6 +38,7 @@ from fanin.schemes.nfnet import NFNet
 from fanin.schemes.normal import Normal
 from fanin.schemes.orthogonal import Orthogonal
 from fanin.schemes.prior_bias import Prior
+from fanin.schemes.rbm import RBM
 from fanin.schemes.rezero import ReZero
 from fanin.schemes.rl import RL
 from fanin.schemes.siren import Siren
@@ -86,6 +88,8 @@ for _scheme in (
     SubLN,
     MuP,
     LSUV,
+    RBM,
+    Autoencoder,
     MetaInit,
     GradInit,
     WeightNorm,
