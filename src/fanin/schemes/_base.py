@@ -60,6 +60,7 @@ class Context:
         model: the model itself, for schemes that run it, or None.
         inputs: the batch, for schemes that run the model, or None.
         seed: seed that the weights will be written with; only schemes that draw weights to measure them read it.
+        fixed: names of parameters that are decided already: by overrides, keep or only, or frozen.
         memo: results that a scheme wants to compute once for the model.
     """
 
@@ -69,6 +70,7 @@ class Context:
     model: nn.Module | None = field(default=None, compare=False)
     inputs: Any = field(default=None, compare=False)
     seed: int = 0
+    fixed: frozenset[str] = frozenset()
     memo: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @cached_property

@@ -86,7 +86,8 @@ def plan(
     """
     scheme = _scheme(name, options)
     asked = _Asked(slots, overrides or {}, keep, only)
-    context = Context(slots, graph, target, model, inputs, seed)
+    fixed = frozenset(slot.name for slot in slots.values() if (asked.decide(slot) or _standing(slot)) is not None)
+    context = Context(slots, graph, target, model, inputs, seed, fixed)
     scheme.fit(context)
     lines, kept, uncovered = _decide(scheme, asked, context)
     asked.finish()

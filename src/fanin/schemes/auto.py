@@ -6,11 +6,23 @@ import math
 from typing import TYPE_CHECKING
 
 from fanin.errors import InputError
-from fanin.initializers import Blocks, Constant, LecunNormal, Normal, VarianceScaling, Zeros
+from fanin.initializers import (
+    SUO,
+    Blocks,
+    Constant,
+    DeltaOrthogonal,
+    Initializer,
+    LecunNormal,
+    Mirrored,
+    Normal,
+    VarianceScaling,
+    Zeros,
+)
 from fanin.initializers._base import number
 from fanin.schemes._architecture import architecture
 from fanin.schemes._base import Choice, Context, Keep, Scheme, fan, filled, usual
 from fanin.schemes._blocks import letters
+from fanin.schemes._chains import Link, chains
 from fanin.schemes._gains import DEEP, LOGISTIC, by_nonlinearity, deep, recurrent
 from fanin.schemes._surroundings import Surroundings, surroundings
 
@@ -23,6 +35,9 @@ _AT_OUTPUT = (None, "linear", "softmax", "log_softmax", "sigmoid", "log_sigmoid"
 
 HEAD_STD = 0.25
 """Standard deviation of the first outputs: logits of std s raise the first cross-entropy by about s²/2 = 0.03 nat."""
+
+SPREAD = 20
+"""Convolutions in a chain beyond which only kernels with one tap keep every frequency (Xiao et al., 2018)."""
 
 _EXCESS = 1.01
 """Logits of std 1 come from a factor of 1/√d_k; above 1 by more than rounding, queries shrink."""
@@ -81,8 +96,11 @@ class Auto(Scheme):
             return Choice(Zeros(), "added to the output of a frozen map: zero, so that the frozen function stands")
         if slot.settings.get("modulates"):
             return Choice(Zeros(), "multiplies a signal as 1 + s: zero, so that the modulation starts as none")
+        link = chains(context).get(slot.name)
         if _is_quiet_head(slot):
-            return self._head(slot)
+            return self._head(slot, link)
+        if link is not None:
+            return _linked(slot, link)
         if slot.ends_residual:
             return self._branch_end(slot, around)
         return _unscaled_queries(slot, context) or by_nonlinearity(slot, around)
@@ -90,23 +108,28 @@ class Auto(Scheme):
     def notes(self, context: Context) -> tuple[str, ...]:
         """See :class:`Scheme`."""
         around = surroundings(context)
-        chains = [s for s in context.slots.values() if s.role == "weight" and s.nonlinearity in LOGISTIC]
-        depth = max((around.depth(slot.name) for slot in chains if around.feeds_map(slot.name)), default=0)
+        linked = chains(context)
+        open_ = [s for s in context.slots.values() if s.role == "weight" and s.name not in linked]
+        logistic = [s for s in open_ if s.nonlinearity in LOGISTIC and around.feeds_map(s.name)]
+        depth = max((around.depth(slot.name) for slot in logistic), default=0)
         if depth <= DEEP:
             return ()
         return (
             f"A chain of {depth} logistic layers without normalization has no start that keeps its gradients "
-            "(no critical point exists): use tanh or ReLU, a norm, or residual connections.",
+            "(no critical point exists): pass inputs, so that its units can be paired, or use tanh or ReLU, a norm, or "
+            "residual connections.",
         )
 
-    def _head(self, slot: Slot) -> Choice:
+    def _head(self, slot: Slot, link: Link | None) -> Choice:
         if self.head_std == 0:
             return Choice(Zeros(), "head: zero, so that the first outputs are those of ignorance")
+        words = f"outputs of std {self.head_std:g}, so that the first loss is that of ignorance"
+        if link is not None and link.before is not None:
+            law: Initializer = VarianceScaling(self.head_std**2 / link.before.square, "fan_in", "normal")
+            ends = f"; subtracts the pairs of {link.before.name}" if link.into else ""
+            return Choice(Mirrored(law, out=False) if link.into else law, f"head: {fan(slot)}{ends}; {words}")
         law = VarianceScaling(self.head_std**2, "fan_in", "normal")
-        return Choice(
-            filled(slot, law),
-            f"head: {fan(slot)}; outputs of std {self.head_std:g}, so that the first loss is that of ignorance",
-        )
+        return Choice(filled(slot, law), f"head: {fan(slot)}; {words}")
 
     def _branch_end(self, slot: Slot, around: Surroundings) -> Choice:
         plain = by_nonlinearity(slot, around)
@@ -157,6 +180,8 @@ class Auto(Scheme):
             reason = f"head: log(π/(1−π)) for a share π = {self.head_prior:g} of positives (Lin et al., 2017)"
             return Choice(Constant(start), reason)
         weight = context.weight_of(slot)
+        if weight is not None and weight.name in chains(context):
+            return usual(slot)
         if weight is not None and weight.role == "weight" and not (weight.ends_residual or _is_quiet_head(weight)):
             point = deep(weight, surroundings(context))
             if point is not None and point.bias_var > 0:
@@ -191,6 +216,30 @@ def _unscaled_queries(slot: Slot, context: Context) -> Choice | None:
         return Choice(filled(slot, loud), f"{plain}; {words}; gain 1/{excess:.4g}")
     chosen = {"q": Choice(loud, f"{plain}; q with gain 1/{excess:.4g}, since {words}")}
     return letters("auto", slot, blocks, lambda letter, _: chosen.get(letter, Choice(LecunNormal(), "k, v gain 1")))
+
+
+def _linked(slot: Slot, link: Link) -> Choice:
+    """A layer of a long chain without norm or skip: orthogonal, its units in mirrored pairs unless f is odd."""
+    assert slot.fans is not None
+    gain = math.sqrt(link.weight_var)
+    windows = [slot.shape[axis] for axis in slot.fans.window_axes]
+    inside = link.point is not None and link.before is not None
+    # A random kernel is no isometry as an operator; over many layers only one tap keeps every frequency.
+    centred = inside and link.depth > SPREAD and math.prod(windows) > 1 and all(size % 2 for size in windows)
+    law: Initializer = DeltaOrthogonal(gain, scaled=True) if centred else SUO(gain)
+    shape = "orthogonal in the centre of the window" if centred else "orthogonal"
+    if link.out or link.into:
+        law = Mirrored(law, out=link.out, into=link.into)
+    words = f"{fan(slot)}, {shape}, gain {gain:.4g}, in a chain of {link.depth} without norm"
+    if link.point is None:
+        assert link.before is not None
+        return Choice(law, f"{words}, which it ends{f', subtracting pairs of {link.before.name}' if link.into else ''}")
+    passes = "linear" if link.point.linear else f"with q = {link.point.q:.3g}, χ = {link.point.chi_perp:.4g}"
+    if link.point.odd:
+        return Choice(law, f"{words}: {link.point.name} follows, {passes}")
+    return Choice(
+        law, f"{words}: units in mirrored pairs, {link.point.name}(z) − {link.point.name}(−z) passes {passes}"
+    )
 
 
 def _is_quiet_head(slot: Slot) -> bool:
