@@ -96,7 +96,7 @@ class Scaled:
         tuned: Callable[[tuple[int, ...]], bool],
         loss: Loss | None,
     ) -> None:
-        self.owner, self.model, self.user_loss = owner, model, loss
+        self.owner, self.model, self.user_loss, self._checked = owner, model, loss, False
         drawn = _drawn(model, recipe, seed)
         self.buffers = {name: _wide(buffer.detach().clone()) for name, buffer in model.named_buffers()}
         self.values, self.free = {}, []
@@ -182,6 +182,11 @@ class Scaled:
             raise PlanError(f"{self.owner}: the loss depends on no trainable parameter.")
         found = self.differentiate(value, list(weights.values()), twice)
         grads = {name: grad for name, grad in zip(weights, found) if grad is not None}
+        if twice and not self._checked:
+            # Autograd would drop such an op in silence, and its curvature with it.
+            if any(_once(grad) for grad in grads.values()):
+                raise self._refused(" twice", "a custom autograd.Function is marked once_differentiable")
+            self._checked = True
         at = float(value.detach())
         for name, grad in grads.items():
             if at != at or not bool(torch.isfinite(grad).all()):
@@ -214,11 +219,14 @@ class Scaled:
         try:
             return torch.autograd.grad(value, list(of), create_graph=twice, retain_graph=True, allow_unused=True)
         except RuntimeError as error:
-            raise PlanError(
-                f"{self.owner}: this model cannot be differentiated {'twice ' if twice else ''}({error}). A fused op "
-                "without a second derivative must be replaced by its plain form while the scales are learned: "
-                "attn_implementation='eager' in transformers, no torch.compile, no custom autograd.Function."
-            ) from error
+            raise self._refused(" twice" if twice or "derivative" in str(error) else "", str(error)) from error
+
+    def _refused(self, times: str, why: str) -> PlanError:
+        return PlanError(
+            f"{self.owner}: this model cannot be differentiated{times} ({why}). A fused op without a second derivative "
+            "must be replaced by its plain form while the scales are learned: "
+            "attn_implementation='eager' in transformers, no torch.compile, no custom autograd.Function."
+        )
 
 
 @contextmanager
@@ -284,6 +292,21 @@ def _drawn(model: nn.Module, recipe: Recipe, seed: int) -> dict[str, torch.Tenso
     fresh = {name: torch.empty_like(tensor, requires_grad=False) for name, tensor in names.items()}
     fill_all(jobs(model, recipe, seed, replaced=fresh))
     return fresh
+
+
+def _once(gradient: torch.Tensor) -> bool:
+    """Whether a gradient passed an op that was declared to be differentiable once."""
+    seen: set[Any] = set()
+    stack = [gradient.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name() == "torch::autograd::Error":
+            return True
+        stack.extend(following for following, _ in node.next_functions)
+    return False
 
 
 def _wide(tensor: torch.Tensor) -> torch.Tensor:

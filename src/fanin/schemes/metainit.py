@@ -91,7 +91,8 @@ class MetaInit(Learned):
             factors, quotients = self._tune(scaled, batch, context.seed)
         tail = quotients[-10:]
         first, last = quotients[0], sum(tail) / len(tail)
-        told = f"Gradient quotient {first:.3g} → {last:.3g} in {self.iterations} steps"
+        where = "on noise" if self._noisy(batch) else "on the inputs given"
+        told = f"Gradient quotient {first:.3g} → {last:.3g} in {self.iterations} steps {where}"
         told += " (it did not fall: try a smaller lr)." if last >= first else "."
         return rescaled(recipe, scaled, factors, self.name, context.seed, [told])
 
@@ -112,10 +113,13 @@ class MetaInit(Learned):
                     factors = (factors + speed / norms).clamp(min=FLOOR)
         return factors.tolist(), quotients
 
+    def _noisy(self, batch: Batch) -> bool:
+        return self.data == "noise" and isinstance(batch.inputs, torch.Tensor) and batch.inputs.is_floating_point()
+
     def _quotient(self, scaled: Scaled, weights: Mapping[str, torch.Tensor], batch: Batch, key: Key) -> torch.Tensor:
         """The quotient at these weights, on the data of one step."""
         random = torch.Generator().manual_seed(key.number)
-        if self.data == "noise" and isinstance(batch.inputs, torch.Tensor) and batch.inputs.is_floating_point():
+        if self._noisy(batch):
             noise = torch.empty_like(batch.inputs, requires_grad=False, memory_format=torch.contiguous_format)
             put(noise, Normal(std=1.0), key, elementwise(tuple(noise.shape)))
             batch = Batch(noise, batch.target)
