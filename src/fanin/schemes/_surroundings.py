@@ -29,11 +29,14 @@ class Stream:
         branches: number of branches added to it.
         lookups: names of the embeddings whose sum it starts as; empty where it starts as anything else.
         scaled: True where the branch passes a learned multiplier (LayerScale, ReZero) before it is added.
+        normalized: True where a norm lies between the last map of the branch and the sum, so that the map's own scale
+            does not matter.
     """
 
     branches: int
     lookups: tuple[str, ...] = ()
     scaled: bool = False
+    normalized: bool = False
 
 
 class Surroundings:
@@ -86,6 +89,11 @@ class Surroundings:
             all(node.kind == "input" for source in user.inputs for node in self._origin(source))
             for user in self._nodes(name)
         )
+
+    def reads_norm(self, name: str) -> bool:
+        """Whether all that a map reads comes from norms, past activations and whatever carries no weights."""
+        origins = [node for user in self._nodes(name) for source in user.inputs for node in self._origin(source)]
+        return bool(origins) and all(node.kind == "norm" for node in origins)
 
     # --- graph ------------------------------------------------------------------------------------------------
 
@@ -147,10 +155,10 @@ class Surroundings:
                 origins = self._origin(adds[first].skip)
                 if all(node.kind == "embedding" or not node.inputs for node in origins):
                     lookups = tuple(use.name for node in origins if node.kind == "embedding" for use in node.params)
-            scaled = self._is_scaled(residual)
+            scaled, normalized = self._before_sum(residual)
             for node_id in residual.branch:
                 for use in self.graph.nodes[node_id].params:
-                    found.setdefault(use.name, Stream(count, lookups, scaled))
+                    found.setdefault(use.name, Stream(count, lookups, scaled, normalized))
         return found
 
     def _previous(self, residual: ResidualAdd, adds: Mapping[int, ResidualAdd]) -> tuple[int | None, bool]:
@@ -194,18 +202,19 @@ class Surroundings:
             return []
         return [self.slots[use.name] for use in node.params if use.name in self.slots]
 
-    def _is_scaled(self, residual: ResidualAdd) -> bool:
-        """Whether the branch is multiplied by a learned gain that belongs to no norm before it is added."""
+    def _before_sum(self, residual: ResidualAdd) -> tuple[bool, bool]:
+        """Whether the branch passes a learned gain that belongs to no norm, and whether a norm, after its last map."""
         assert self.graph is not None
+        scaled = normalized = False
         stack = [i for i in residual.add.inputs if i in residual.branch]
         while stack:
             node = self.graph.nodes[stack.pop()]
             gains = [use.name for use in node.params if node.kind == "mul" and use.name in self.slots]
-            if any(not self.slots[name].settings.get("norm") for name in gains):
-                return True
-            if node.kind not in (*_MAPS, *_MIXING, "norm"):
+            scaled = scaled or any(not self.slots[name].settings.get("norm") for name in gains)
+            normalized = normalized or node.kind == "norm"
+            if node.kind not in (*_MAPS, *_MIXING):
                 stack.extend(i for i in node.inputs if i in residual.branch)
-        return False
+        return scaled, normalized
 
     def _summed(self, lookup: Node) -> tuple[tuple[str, ...], float, bool]:
         assert self.graph is not None

@@ -22,11 +22,14 @@ from fanin.initializers._base import number
 from fanin.schemes._architecture import architecture
 from fanin.schemes._base import Choice, Context, Keep, Scheme, fan, filled, usual
 from fanin.schemes._blocks import letters
+from fanin.schemes._calibrate import calibrated
 from fanin.schemes._chains import Link, chains
 from fanin.schemes._gains import DEEP, LOGISTIC, by_nonlinearity, deep, recurrent
 from fanin.schemes._surroundings import Surroundings, surroundings
+from fanin.schemes._targets import head_bias
 
 if TYPE_CHECKING:
+    from fanin.recipe import Recipe
     from fanin.slots import Slot
 
 __all__ = ["Auto"]
@@ -51,7 +54,10 @@ class Auto(Scheme):
         residual: "depth" scales the last map of each of N residual branches by 1/√N, so that the stream grows by e^½
             at most; "zero" starts it at 0 (the block is the identity); "none" leaves it.
         forget_bias: bias of the LSTM's forget gate.
-        head_prior: share π of positives of a sigmoid head with rare positives: its bias starts at log(π/(1−π)).
+        head_prior: share π of positives of a sigmoid head with rare positives: its bias starts at log(π/(1−π)). Without
+            it the targets of the batch tell, where they are given and differ from even shares by more than chance.
+        calibrate: with inputs, measure in one forward pass what no plan can know, the scale of the inputs and of the
+            features that the head reads, and rescale the maps that read them.
 
     Source: He et al., 2015; Glorot & Bengio, 2010; Saxe et al., 2013; Schoenholz et al., 2017; Radford et al., 2019
     (depth scaling); Gers et al., 2000 (forget bias).
@@ -67,12 +73,16 @@ class Auto(Scheme):
         residual: str = "depth",
         forget_bias: float = 1.0,
         head_prior: float | None = None,
+        calibrate: bool = True,
     ) -> None:
         if residual not in ("depth", "zero", "none"):
             raise InputError.of("residual", residual, "'depth', 'zero' or 'none'", "scheme 'auto'")
         self.head_std = number("scheme 'auto'", "head_std", head_std, low=0)
         self.forget_bias = number("scheme 'auto'", "forget_bias", forget_bias)
         self.residual = residual
+        if not isinstance(calibrate, bool):
+            raise InputError.of("calibrate", calibrate, "True or False", "scheme 'auto'")
+        self.calibrate = calibrate
         self.head_prior = head_prior
         if head_prior is not None and not 0 < number("scheme 'auto'", "head_prior", head_prior, low=0, high=1) < 1:
             raise InputError.of("head_prior", head_prior, "a share strictly between 0 and 1", "scheme 'auto'")
@@ -120,6 +130,26 @@ class Auto(Scheme):
             "residual connections.",
         )
 
+    def finish(self, recipe: Recipe, context: Context) -> Recipe:
+        """See :class:`Scheme`."""
+        if not self.calibrate or context.graph is None:
+            return recipe
+        around, linked, goals = surroundings(context), chains(context), {}
+        for line in recipe.lines:
+            slot = context.slots[line.name]
+            if slot.role != "weight" or slot.kind == "recurrent" or slot.parts or slot.name in context.fixed:
+                continue
+            if {"factor", "gate", "gated_by", "modulates"} & set(slot.settings) or slot.normalized:
+                continue
+            if _is_quiet_head(slot):
+                if not around.reads_norm(slot.name):
+                    goals[slot.name] = self.head_std
+            elif around.is_first(slot.name) and slot.fans is not None:
+                point = linked[slot.name].point if slot.name in linked else None
+                # Otherwise what the planned weights make of inputs of unit scale.
+                goals[slot.name] = math.sqrt(point.q) if point else line.std * math.sqrt(slot.fans.fan_in)
+        return calibrated(recipe, context, goals)
+
     def _head(self, slot: Slot, link: Link | None) -> Choice:
         if self.head_std == 0:
             return Choice(Zeros(), "head: zero, so that the first outputs are those of ignorance")
@@ -134,7 +164,7 @@ class Auto(Scheme):
     def _branch_end(self, slot: Slot, around: Surroundings) -> Choice:
         plain = by_nonlinearity(slot, around)
         stream = around.stream(slot.name)
-        if slot.normalized:
+        if stream.normalized:
             return Choice(plain.initializer, f"{plain.reason}; ends a residual branch, in which a norm follows")
         if stream.scaled:
             return Choice(plain.initializer, f"{plain.reason}; a learned multiplier scales this residual branch")
@@ -180,6 +210,8 @@ class Auto(Scheme):
             reason = f"head: log(π/(1−π)) for a share π = {self.head_prior:g} of positives (Lin et al., 2017)"
             return Choice(Constant(start), reason)
         weight = context.weight_of(slot)
+        if weight is not None and _is_quiet_head(weight):
+            return head_bias(slot, context) or usual(slot)
         if weight is not None and weight.name in chains(context):
             return usual(slot)
         if weight is not None and weight.role == "weight" and not (weight.ends_residual or _is_quiet_head(weight)):
