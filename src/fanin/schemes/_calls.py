@@ -29,7 +29,7 @@ class Call:
 
     Args:
         path: path of the module.
-        number: which call of any module, in the order in which they returned: an outer one after its inner ones.
+        number: which call of that module.
         node: id of the node that made the tensor.
         index: its place in the returned tuple; None where the tensor itself is returned.
         reads: id of the node that made the first tensor the module was called with, or None.
@@ -47,7 +47,7 @@ class Calls:
 
     Args:
         graph: the graph of that run.
-        found: its calls, in the order in which they returned.
+        found: its calls, in the order in which they returned: an outer one after its inner ones.
         counts: path → how often the module was called.
     """
 
@@ -105,9 +105,10 @@ def _watch(model: nn.Module, inputs: Any, graph: Graph) -> Calls:
         watcher = _Watcher(recorder)
         handles = [
             hooks.register_module_forward_pre_hook(recorder.modules.enter),
-            hooks.register_module_forward_pre_hook(watcher.enter),
-            hooks.register_module_forward_hook(watcher.leave, with_kwargs=True),
+            hooks.register_module_forward_hook(watcher.leave),
             hooks.register_module_forward_hook(recorder.modules.leave, always_call=True),
+            # Of each module and not global, since only these are shown the keyword arguments.
+            *(m.register_forward_pre_hook(watcher.enter, prepend=True, with_kwargs=True) for m in model.modules()),
         ]
         try:
             with recorder:
@@ -138,17 +139,16 @@ class _Watcher:
         origin = self.recorder.table.get(value) if isinstance(value, torch.Tensor) else None
         return None if origin is None else origin.node
 
-    def enter(self, _module: nn.Module, args: tuple[Any, ...]) -> None:
+    def enter(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # Before the call, for it may write to what it reads (an in-place ReLU).
-        self.reads.append(self.node(args[0]) if args else None)
+        given = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
+        self.reads.append(self.node(given[0]) if given else None)
 
-    def leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        reads = self.reads.pop()
-        if not args:
-            reads = self.node(next((value for value in kwargs.values() if isinstance(value, torch.Tensor)), None))
+    def leave(self, module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         path = self.recorder.modules.paths.get(id(module))
-        if path is None:
+        if path is None:  # made inside the forward pass
             return
+        reads = self.reads.pop()
         self.counts[path] = number = self.counts.get(path, 0) + 1
         parts = list(enumerate(output)) if isinstance(output, (tuple, list)) else [(None, output)]
         for index, value in parts:
