@@ -85,25 +85,29 @@ class Denoising(Learner):
             return v * kept.to(v.device)
         return v + options.corruption * torch.randn(v.shape, generator=generator, dtype=v.dtype).to(v.device)
 
-    def decoded(self, v: torch.Tensor) -> torch.Tensor:
-        """What comes back of v, before the logistic function where units are Bernoulli."""
+    def encoded(self, v: torch.Tensor) -> torch.Tensor:
+        """The code: what the network's units are for these inputs."""
         window = self.problem.window
+        given = self.problem.bias is not None
         counted = v - self._spread(self.problem.units.shift, v)
         if window is None:
-            code = self.call(functional.linear(counted if self.problem.bias is not None else v, self.weight, self.bias))
-            return functional.linear(code, self.weight.T, self.visible_bias)
+            return self.call(functional.linear(counted if given else v, self.weight, self.bias))
         # Padding is 0 in x, which is the shift in v.
         seen = window.pad(counted)
-        if self.problem.bias is None:
-            seen = seen + self._spread(self.problem.units.shift, seen)
-        axes = len(window.size)
-        settings = {"stride": window.stride, "dilation": window.dilation}
-        code = self.call(_CONV[axes](seen, self.weight, self.bias, **settings))
+        seen = seen if given else seen + self._spread(self.problem.units.shift, seen)
+        call = _CONV[len(window.size)]
+        return self.call(call(seen, self.weight, self.bias, stride=window.stride, dilation=window.dilation))
+
+    def decoded(self, code: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """What comes back of v, before the logistic function where units are Bernoulli."""
+        window = self.problem.window
+        if window is None:
+            return functional.linear(code, self.weight.T, self.visible_bias)
         # Rows at the end that no window reached come back as the bias alone.
-        rest = [
-            (n - d * (k - 1) - 1) % s for n, k, s, d in zip(seen.shape[2:], window.size, window.stride, window.dilation)
-        ]
-        back = _TRANSPOSE[axes](code, self.weight, self.visible_bias, output_padding=rest, **settings)
+        sizes = zip(window.pad(v).shape[2:], window.size, window.stride, window.dilation)
+        rest = [(n - d * (k - 1) - 1) % s for n, k, s, d in sizes]
+        call, dilation = _TRANSPOSE[len(window.size)], window.dilation
+        back = call(code, self.weight, self.visible_bias, window.stride, output_padding=rest, dilation=dilation)
         return window.crop(back)
 
     def epoch(self, number: int, tick: Callable[[], None]) -> None:
@@ -112,7 +116,7 @@ class Denoising(Learner):
         for index in self.problem.batches(generator):
             v = self.clean(index)
             with torch.enable_grad():
-                back = self.decoded(self.corrupted(v, generator))
+                back = self.decoded(self.encoded(self.corrupted(v, generator)), v)
                 if self.problem.units.kind == "bernoulli":
                     loss = functional.binary_cross_entropy_with_logits(back, v, reduction="sum") / len(v)
                 else:
@@ -128,7 +132,7 @@ class Denoising(Learner):
         with torch.no_grad():
             for index in self.problem.judged().split(self.problem.batch_size):
                 v = self.clean(index)
-                back = self.decoded(v)
+                back = self.decoded(self.encoded(v), v)
                 back = torch.sigmoid(back) if self.problem.units.kind == "bernoulli" else back
                 total, entries = total + float((back - v).double().square().sum()), entries + v.numel()
         return total / entries

@@ -131,7 +131,7 @@ def _layer(context: Context, graph: Graph, node: Node, use: ParamUse, slot: Slot
         if not (passed.kind in (*_PASSING, "add") or passed.op.startswith(("max_pool", "adaptive_max"))):
             return f"{passed.op} stands between it and its nonlinearity"
     activation = after.activation
-    if activation is None and not all(graph.nodes[i].kind == "linear" for i in after.stops):
+    if activation is None and not _feeds_maps(graph, node):
         return "no nonlinearity and no linear map follows it"
     slope = next((p.name for p in activation.params), None) if activation is not None else None
     return Layer(
@@ -145,6 +145,16 @@ def _layer(context: Context, graph: Graph, node: Node, use: ParamUse, slot: Slot
         slope=slope,
         normalized=any(passed.kind == "norm" for passed in via),
         before=_before(graph, node),
+    )
+
+
+def _feeds_maps(graph: Graph, node: Node) -> bool:
+    """Whether linear maps read the output of a map, and nothing else does."""
+    readers = [graph.nodes[i] for i in graph.consumers[node.id]]
+    return bool(readers) and all(
+        reader.kind == "linear"
+        or (reader.kind in (*_PASSING, "add") and len(reader.inputs) == 1 and _feeds_maps(graph, reader))
+        for reader in readers
     )
 
 

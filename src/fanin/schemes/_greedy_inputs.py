@@ -123,7 +123,7 @@ def _tree(data: Any, mine: bool, owner: str) -> tuple[tuple[Any, ...], dict[str,
 def _joined(data: Any, owner: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     parts: dict[str, list[torch.Tensor]] = {}
     named = False
-    for batch in iterate(data, f"data of {owner}"):
+    for batch in data if isinstance(data, (tuple, list)) else iterate(data, f"data of {owner}"):
         named = isinstance(batch, Mapping)
         x = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
         for name, value in (batch if named else {"": x}).items():
