@@ -1,4 +1,4 @@
-"""plan and init_."""
+"""plan: what each parameter should start as."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from torch import nn
 
 from fanin import schemes
 from fanin.errors import InputError
-from fanin.materialize import write
 from fanin.recipe import Recipe
 from fanin.slots import find
 from fanin.trace import trace as run_trace
 
-__all__ = ["init_", "plan"]
+__all__ = ["plan"]
 
 
 def plan(model: nn.Module, inputs: Any = None, target: Any = None, *, scheme: str = "auto", **options: Any) -> Recipe:
@@ -49,45 +48,3 @@ def plan(model: nn.Module, inputs: Any = None, target: Any = None, *, scheme: st
     graph = None if inputs is None else run_trace(model, inputs, target, statistics=False).graph
     slots = find(model, graph)
     return schemes.plan(scheme, slots, graph=graph, target=target, model=model, inputs=inputs, **options)
-
-
-def init_(
-    model: nn.Module,
-    inputs: Any = None,
-    target: Any = None,
-    *,
-    scheme: str = "auto",
-    seed: int = 0,
-    only: Any = None,
-    **options: Any,
-) -> Recipe:
-    """Plan and write: give every parameter its start, in place.
-
-    The whole plan is validated before the first value is written, so an error leaves the model untouched.
-
-    Args:
-        model: any ``nn.Module`` with real (not meta) parameters.
-        inputs: as in :func:`plan`.
-        target: as in :func:`plan`.
-        scheme: as in :func:`plan`.
-        seed: integer; the same seed and parameter name give the same bits on any machine.
-        only: names or patterns of the parameters to touch, such as the ``missing_keys`` of ``load_state_dict``.
-        options: as in :func:`plan`.
-
-    Returns:
-        The Recipe that was written.
-
-    Raises:
-        PlanError: as in :func:`plan`.
-        InputError: if a tensor cannot be written (integer, expanded, on meta).
-
-    Example:
-        >>> import torch, fanin
-        >>> model = torch.nn.Linear(100, 50)
-        >>> recipe = fanin.init_(model, torch.randn(4, 100), seed=1)
-        >>> bool(model.bias.eq(0).all())
-        True
-    """
-    recipe = plan(model, inputs, target, scheme=scheme, only=only, seed=seed, **options)
-    write(model, recipe, seed=seed)
-    return recipe

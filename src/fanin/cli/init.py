@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument("--out", required=True, metavar="FILE.safetensors", help="where to write the weights")
     parser.add_argument("--scheme", default="auto", help="a name of `fanin schemes`; default auto")
-    parser.add_argument("--force", action="store_true", help="overwrite FILE where it exists")
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite FILE where it exists, and a start that already passes the check"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -38,6 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     import fanin
+    from fanin.api import start
     from fanin.cli._batch import find_batch
     from fanin.cli._model import build_model
     from fanin.report import Screen, show_recipe
@@ -46,10 +49,14 @@ def run(arguments: argparse.Namespace) -> None:
     _writable(target, arguments.force)
     model = build_model(arguments.factory, arguments.seed)
     batch = find_batch(model, arguments)
-    before = fanin.check(model, batch.inputs, batch.target, seed=arguments.seed)
-    spread = _spreads(model)
-    recipe = fanin.init_(model, batch.inputs, batch.target, scheme=arguments.scheme, seed=arguments.seed)
-    after = fanin.check(model, batch.inputs, batch.target, seed=arguments.seed)
+    spread, given = _spreads(model), {"seed": arguments.seed, "scheme": arguments.scheme, "force": arguments.force}
+
+    def look() -> Report:
+        return fanin.check(model, batch.inputs, batch.target, seed=arguments.seed)
+
+    own = None if arguments.scheme == "auto" else look()  # auto looks for itself
+    started = start(model, batch.inputs, batch.target, **given)
+    recipe, before, after = started.recipe, own or started.before or look(), started.after or look()
     _save(model, recipe, target, arguments.seed)
     screen = Screen()
     show_recipe(recipe, screen)

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     with only_json_on_stdout(arguments.json):
         model = build_model(arguments.factory, arguments.seed)
         batch = find_batch(model, arguments)
-        recipe = fanin.plan(model, batch.inputs, batch.target, scheme=arguments.scheme)
+        recipe = fanin.plan(model, batch.inputs, batch.target, scheme=arguments.scheme, seed=arguments.seed)
     if arguments.json:
         print(json.dumps(recipe.to_json(), allow_nan=False))
     else:

@@ -1,4 +1,4 @@
-"""What only a run can tell a plan: the scale of the inputs, and of the features that a head reads."""
+"""What only a run can tell a plan: the scale of the inputs, and what all samples have in common."""
 
 from __future__ import annotations
 
@@ -7,74 +7,81 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fanin.errors import FaninError
-from fanin.initializers import Mirrored, Rescaled
+from fanin.fans import elementwise
+from fanin.initializers import Values
+from fanin.keys import Key
+from fanin.schemes._chains import chains
+from fanin.schemes._surroundings import surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection
 
-    from fanin.initializers import Initializer
     from fanin.recipe import Line, Recipe
     from fanin.schemes._base import Context
-    from fanin.schemes._one_pass import Use
+    from fanin.slots import Slot
 
 __all__ = ["calibrated"]
 
-TOLERANCE = 1.25
-"""Factors between 1/1.25 and 1.25 are left out: no start is better for them, and the line stays a plain formula."""
+_OWN_SCALE = frozenset({"factor", "gate", "gated_by", "modulates"})
 
 
-def calibrated(recipe: Recipe, context: Context, goals: Mapping[str, float]) -> Recipe:
-    """The recipe with each weight of ``goals`` rescaled, in one forward pass, so that its output has that std.
+def calibrated(recipe: Recipe, context: Context, head_std: float, heads: Collection[str]) -> Recipe:
+    """The recipe with what one forward pass over the batch tells.
+
+    Maps that read the inputs get what their plan would make of inputs of unit scale. Heads that read features without
+    a norm get outputs whose class-wise standard deviation over samples is ``head_std`` and whose means are 0 (or those
+    that the targets ask for). Residual networks without any norm get every channel centred, with the standard
+    deviation that the plan meant: rectified features have means that all samples share, which a norm would remove,
+    and which else drown what tells samples apart.
 
     Args:
         recipe: the plan so far.
-        context: the model and its batch; without them, or without goals, the recipe is returned as it is.
-        goals: weight → standard deviation of its output before the bias.
+        context: the model and its batch; without them the recipe is returned as it is.
+        head_std: standard deviation of outputs.
+        heads: names of the weights that make outputs.
     """
-    model, wanted = context.model, {line.name for line in recipe.lines if line.name in goals and line.std > 0}
-    if model is None or context.inputs is None or not wanted or any(p.is_meta for p in model.parameters()):
+    model = context.model
+    if model is None or context.graph is None or context.inputs is None or any(p.is_meta for p in model.parameters()):
         return recipe
-    from fanin.schemes._one_pass import run_once, spread
-
-    factors: dict[str, tuple[float, float]] = {}
-    dull: list[str] = []
-
-    def rescale(use: Use) -> None:
-        if use.name in factors or use.weight.shape != use.parameter.shape:
-            return
-        std = math.sqrt(spread(use.output if use.bias is None else use.output - use.bias))
-        factor = goals[use.name] / std if 0 < std < math.inf else 1.0
-        if not 0 < std < math.inf:
-            dull.append(use.name)
-        factors[use.name] = (factor, std)
-        if not 1 / TOLERANCE < factor < TOLERANCE:
-            use.weight.mul_(factor)
-            use.output.copy_(use.repeat())
+    around, linked = surroundings(context), chains(context)
+    everywhere = around.without_norm
+    goals: dict[str, float] = {}
+    whole: dict[str, float] = {}
+    for line in recipe.lines:
+        slot = context.slots[line.name]
+        if not _measurable(slot, context) or line.std == 0:
+            continue
+        if line.name in heads:
+            if not around.reads_norm(line.name):
+                goals[line.name] = head_std
+        elif everywhere and line.name not in linked:
+            goals[line.name] = around.branch_scale(slot)
+        elif around.is_first(line.name) and slot.fans is not None:
+            point = linked[line.name].point if line.name in linked else None
+            whole[line.name] = math.sqrt(point.q) if point else line.std * math.sqrt(slot.fans.fan_in)
+    if not (goals or whole):
+        return recipe
+    from fanin.schemes._normalised import normalised
 
     try:
-        run_once(model, context.inputs, recipe, context.seed, wanted, rescale)
+        found = normalised(recipe, context, goals=goals, whole=whole)
     except FaninError as error:
-        return _noted(recipe, f"Not calibrated on the batch: {error}")
-    changed = {name: found for name, found in factors.items() if not 1 / TOLERANCE < found[0] < TOLERANCE}
-    lines = [_scaled(line, *changed[line.name]) if line.name in changed else line for line in recipe.lines]
-    recipe = type(recipe)(lines, kept=recipe.kept, scheme=recipe.scheme, notes=recipe.notes)
-    if changed:
-        recipe = _noted(recipe, f"Calibrated on the batch with seed {context.seed}; write with that seed.")
-    if dull:
-        recipe = _noted(recipe, f"Not calibrated, since their output does not vary on this batch: {', '.join(dull)}.")
-    return recipe
+        notes = (*recipe.notes, f"Not calibrated on the batch: {error}")
+        return type(recipe)(recipe.lines, kept=recipe.kept, scheme=recipe.scheme, notes=notes)
+    lines = [_with_prior(new, old, context) for new, old in zip(found.lines, recipe.lines, strict=True)]
+    return type(found)(lines, kept=found.kept, scheme=found.scheme, notes=found.notes)
 
 
-def _noted(recipe: Recipe, note: str) -> Recipe:
-    return type(recipe)(recipe.lines, kept=recipe.kept, scheme=recipe.scheme, notes=(*recipe.notes, note))
+def _measurable(slot: Slot, context: Context) -> bool:
+    plain = slot.role == "weight" and slot.kind != "recurrent" and not slot.parts and not slot.normalized
+    return plain and slot.name not in context.fixed and not _OWN_SCALE & set(slot.settings)
 
 
-def _scaled(line: Line, factor: float, std: float) -> Line:
-    law: Initializer = line.initializer
-    if isinstance(law, Mirrored):
-        law = Mirrored(Rescaled(law.inner, factor), out=law.config["out"], into=law.config["into"])
-    else:
-        law = Rescaled(law, factor)
-    return replace(
-        line, initializer=law, reason=f"{line.reason}; output of std {std:.3g} on the batch: times {factor:.3g}"
-    )
+def _with_prior(new: Line, old: Line, context: Context) -> Line:
+    """Where a head's bias was planned from the targets, the measured bias is added to it."""
+    if new == old or not isinstance(new.initializer, Values) or context.slots[new.name].role != "bias":
+        return new
+    if old.initializer.support(old.fans, old.shape) == (0.0, 0.0):
+        return new
+    asked = old.initializer.draw(Key(0), old.shape, elementwise(old.shape))
+    return replace(new, initializer=Values(new.initializer.array + asked), reason=f"{old.reason}; {new.reason}")

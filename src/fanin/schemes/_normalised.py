@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fanin.errors import InputError, PlanError
-from fanin.initializers import Blocks, RescaledChannels, Values
+from fanin.initializers import Blocks, Rescaled, RescaledChannels, Values
 from fanin.schemes._channels import channels
 from fanin.schemes._one_pass import Use, run_once
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Directions", "normalised"]
 
+SLACK = 1.25
+"""Factors between 1/1.25 and 1.25 on a whole output are left out: no start is better for them, and the line stays a
+plain formula."""
+
 FLAT = 1e-6
 """A channel that varies by less than this share of its mean does not: float32 rounds sums to about 1e-7."""
 
@@ -28,7 +33,15 @@ Directions = Callable[[Use], str]
 """Writes other directions into ``use.weight`` before it is measured; returns in words what it wrote, or ""."""
 
 
-def normalised(recipe: Recipe, context: Context, *, beta: float = 0.0, directions: Directions | None = None) -> Recipe:
+def normalised(
+    recipe: Recipe,
+    context: Context,
+    *,
+    beta: float = 0.0,
+    directions: Directions | None = None,
+    goals: Mapping[str, float] | None = None,
+    whole: Mapping[str, float] | None = None,
+) -> Recipe:
     """Give each channel of each weight's output mean β and standard deviation 1 on the batch, in order of execution.
 
     Args:
@@ -36,6 +49,9 @@ def normalised(recipe: Recipe, context: Context, *, beta: float = 0.0, direction
         context: the model, the batch and the seed.
         beta: the mean; where the op adds no bias that the recipe writes, the mean is left.
         directions: other directions for a weight, found at its input.
+        goals: weight → standard deviation of its channels instead of 1; weights that are not named are left.
+        whole: weight → root mean square that its output shall have, by one factor for all channels and with no change
+            of the bias; left as they are where they have it within ``SLACK``.
 
     Returns:
         The recipe with the factors and biases that were found, and notes on what was left.
@@ -48,8 +64,10 @@ def normalised(recipe: Recipe, context: Context, *, beta: float = 0.0, direction
     assert model is not None
     lines = {line.name: line for line in recipe.lines}
     names = [n for n, line in lines.items() if slots[n].role == "weight" and slots[n].kind != "recurrent" and line.std]
-    biases = {n: p.detach() for n, p in model.named_parameters() if n in lines and slots[n].role == "bias"}
-    hook = _Normalising(beta, biases, directions)
+    if goals is not None:
+        names = [name for name in names if name in goals or name in (whole or {})]
+    biases = {n: p.data for n, p in model.named_parameters() if n in lines and slots[n].role == "bias"}
+    hook = _Normalising(beta, biases, directions, goals or {}, whole or {})
     final: dict[str, Any] = {}
 
     def keep(parameters: Mapping[str, torch.Tensor]) -> None:
@@ -60,6 +78,8 @@ def normalised(recipe: Recipe, context: Context, *, beta: float = 0.0, direction
 
     run_once(model, context.inputs, recipe, context.seed, names, hook, keep)
     written = [_line(line, hook.found.get(line.name), final.get(line.name), beta) for line in recipe.lines]
+    if not any(found.changed for found in hook.found.values()):
+        return recipe
     notes = [*recipe.notes, *_notes(hook.found, names, context.seed, beta)]
     return type(recipe)(written, kept=recipe.kept, scheme=recipe.scheme, notes=notes)
 
@@ -73,8 +93,11 @@ class _Found:
     high: float = 0.0
     flat: int = 0
     pooled: bool = False
+    whole: bool = False
     centred: bool = True
     wrote: str = ""
+    goal: float = 1.0
+    changed: bool = True
 
 
 @dataclass
@@ -84,6 +107,8 @@ class _Normalising:
     beta: float
     biases: dict[str, torch.Tensor]
     directions: Directions | None = None
+    goals: Mapping[str, float] = field(default_factory=dict)
+    whole: Mapping[str, float] = field(default_factory=dict)
     found: dict[str, _Found] = field(default_factory=dict)
     moved: dict[int, str] = field(default_factory=dict)
 
@@ -94,6 +119,9 @@ class _Normalising:
             if wrote:
                 found.wrote = wrote
                 use.output.copy_(use.repeat())
+        if use.name in self.whole:
+            self._as_a_whole(use, found)
+            return
         where = channels(use)
         over = where.over if where is not None else tuple(range(use.output.dim()))
         wide = use.output if use.output.dtype is torch.float64 else use.output.float()
@@ -108,7 +136,8 @@ class _Normalising:
             raise PlanError(f"the output of {use.name} is not finite on this batch; it cannot be measured.")
         std = variance.sqrt()
         varies = std > FLAT * mean.abs().amax() if std.dim() == 0 else std > FLAT * mean.abs()
-        factor = torch.where(varies, 1 / std, torch.ones_like(std)).float().to(wide.dtype)
+        found.goal = self.goals.get(use.name, 1.0)
+        factor = torch.where(varies, found.goal / std, torch.ones_like(std)).float().to(wide.dtype)
         _weigh(use, where_weight, factor, found)
         bias = self._bias(use) if where is not None else None
         if bias is not None:
@@ -121,6 +150,20 @@ class _Normalising:
         found.flat += int((~varies).sum())
         found.low, found.high = min(found.low, float(std.min())), max(found.high, float(std.max()))
 
+    def _as_a_whole(self, use: Use, found: _Found) -> None:
+        """One factor for the output as it is, and none where it is near its goal."""
+        wide = use.output.double() if use.bias is None else use.output.double() - use.bias.double()
+        rms = float(wide.square().mean().sqrt()) if wide.numel() else 0.0
+        if not math.isfinite(rms):
+            raise PlanError(f"the output of {use.name} is not finite on this batch; it cannot be measured.")
+        found.goal, found.low, found.high, found.pooled, found.whole = self.whole[use.name], rms, rms, True, True
+        factor = found.goal / rms if rms > 0 else 1.0
+        found.flat = int(rms == 0)
+        found.changed = not 1 / SLACK < factor < SLACK
+        if found.changed:
+            _weigh(use, None, torch.tensor(factor, device=use.weight.device), found)
+            use.output.copy_(use.repeat())
+
     def _bias(self, use: Use) -> torch.Tensor | None:
         """The memory of the bias, where the recipe writes it and it was not set before."""
         if use.added is None or use.added.dim() != 1:
@@ -130,7 +173,7 @@ class _Normalising:
             start = stored.data_ptr()
             if start <= at < start + stored.numel() * stored.element_size() and at not in self.moved:
                 self.moved[at] = name
-                return use.added.detach()
+                return use.added
         return None
 
 
@@ -153,10 +196,13 @@ def _weigh(use: Use, where: Channels | None, factor: torch.Tensor, found: _Found
 
 
 def _line(line: Line, found: _Found | None, values: Any, beta: float) -> Line:
+    if found is not None and not found.changed:
+        return line
     if found is not None:
         spread = f"{found.low:.4g}" if found.low == found.high else f"{found.low:.4g} to {found.high:.4g}"
         which = "the whole" if found.pooled else "each channel"
-        reason = f"{found.wrote or line.reason}; output of std {spread} on the batch: {which} divided by it"
+        times = "" if found.goal == 1 else f", times {found.goal:.4g}"
+        reason = f"{found.wrote or line.reason}; output of std {spread} on the batch: {which} divided by it{times}"
         if values is not None:
             return replace(line, initializer=Values(values), reason=reason)
         if found.factors is None:
@@ -182,7 +228,7 @@ def _rescaled(inner: Initializer, factors: Any) -> Initializer:
     if not isinstance(inner, Blocks):
         if hasattr(inner, "blocks"):
             raise InputError.of("initializer", inner, "Blocks in place of it", "a scheme that rescales channels")
-        return RescaledChannels(inner, factors)
+        return RescaledChannels(inner, factors) if factors.size > 1 else Rescaled(inner, float(factors.item()))
     axis, parts, start = inner.config["axis"], [], 0
     for name, size, law, *own in inner.config["parts"]:
         index: list[Any] = [slice(None)] * factors.ndim
@@ -198,7 +244,7 @@ def _notes(found: Mapping[str, _Found], names: Sequence[str], seed: int, beta: f
     lists = {
         "Not measured, since no op uses them as they are stored": [name for name in names if name not in found],
         "One factor for all channels, since the op or the weight norm has no others": [
-            name for name in met if found[name].pooled
+            name for name in met if found[name].pooled and not found[name].whole
         ],
         f"Means left as they are (asked for: {beta:g}), since the op adds no bias that is free": [
             name for name in met if not found[name].centred

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -94,6 +95,16 @@ class Surroundings:
         """Whether all that a map reads comes from norms, past activations and whatever carries no weights."""
         origins = [node for user in self._nodes(name) for source in user.inputs for node in self._origin(source)]
         return bool(origins) and all(node.kind == "norm" for node in origins)
+
+    @cached_property
+    def without_norm(self) -> bool:
+        """Whether the network has residual sums and nothing that normalizes: no norm, no attention, no recurrence."""
+        kinds = {node.kind for node in self.graph.nodes} if self.graph is not None else set()
+        return bool(self._adds) and not kinds & {"norm", "attention", "softmax", "recurrent", "embedding"}
+
+    def branch_scale(self, slot: Slot) -> float:
+        """1, or 1/√N where a map ends one of N residual branches: what its output shall be in units of the stream."""
+        return 1 / math.sqrt(self.stream(slot.name).branches) if slot.ends_residual else 1.0
 
     # --- graph ------------------------------------------------------------------------------------------------
 

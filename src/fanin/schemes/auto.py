@@ -132,23 +132,8 @@ class Auto(Scheme):
 
     def finish(self, recipe: Recipe, context: Context) -> Recipe:
         """See :class:`Scheme`."""
-        if not self.calibrate or context.graph is None:
-            return recipe
-        around, linked, goals = surroundings(context), chains(context), {}
-        for line in recipe.lines:
-            slot = context.slots[line.name]
-            if slot.role != "weight" or slot.kind == "recurrent" or slot.parts or slot.name in context.fixed:
-                continue
-            if {"factor", "gate", "gated_by", "modulates"} & set(slot.settings) or slot.normalized:
-                continue
-            if _is_quiet_head(slot):
-                if not around.reads_norm(slot.name):
-                    goals[slot.name] = self.head_std
-            elif around.is_first(slot.name) and slot.fans is not None:
-                point = linked[slot.name].point if slot.name in linked else None
-                # Otherwise what the planned weights make of inputs of unit scale.
-                goals[slot.name] = math.sqrt(point.q) if point else line.std * math.sqrt(slot.fans.fan_in)
-        return calibrated(recipe, context, goals)
+        heads = {slot.name for slot in context.slots.values() if slot.role == "weight" and _is_quiet_head(slot)}
+        return calibrated(recipe, context, self.head_std, heads) if self.calibrate else recipe
 
     def _head(self, slot: Slot, link: Link | None) -> Choice:
         if self.head_std == 0:
