@@ -13,6 +13,7 @@ import torch
 import fanin
 from fanin.compare._rehearse import digest_of
 from fanin.compare._task import tensors
+from fanin.data import Samples
 
 if TYPE_CHECKING:
     from fanin.compare._jobs import Setup, Todo
@@ -32,12 +33,11 @@ def identities(setup: Setup, digests: Mapping[tuple[str, int], str], todos: Sequ
         todos: the runs.
     """
     data = setup.task.data
-    cpu = torch.device("cpu")
     shared = {
         "format": _FORMAT,
         "versions": [fanin.__version__, torch.__version__],
         "data": digest_of(
-            (name, tensors(getattr(data, name), cpu)) for name in ("train_x", "train_y", "test_x", "test_y")
+            entry for name in ("train_x", "train_y", "test_x", "test_y") for entry in _named(name, getattr(data, name))
         ),
         "optimizer": code_of(setup.optimizer),
         "loss": code_of(setup.task.loss),
@@ -56,6 +56,14 @@ def identities(setup: Setup, digests: Mapping[tuple[str, int], str], todos: Sequ
         ).hexdigest()
         for todo in todos
     }
+
+
+def _named(name: str, values: Any) -> list[tuple[str, torch.Tensor]]:
+    """The tensors of one part of the data; several inputs each with its own name."""
+    found = tensors(values, torch.device("cpu"))
+    if isinstance(found, Samples):
+        return [(f"{name}.{part}", tensor) for part, tensor in found.named()]
+    return [(name, found)]
 
 
 def code_of(value: Any, depth: int = 0) -> Any:

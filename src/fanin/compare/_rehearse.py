@@ -12,7 +12,8 @@ from torch import nn
 
 from fanin.compare._quiet import modes_kept, one_thread, seeded
 from fanin.compare._start import build
-from fanin.compare._task import tensors
+from fanin.compare._task import call, tensors
+from fanin.data import Samples
 from fanin.errors import InputError, TraceError
 
 if TYPE_CHECKING:
@@ -122,11 +123,10 @@ def _trial(setup: Setup, model: nn.Module, seed: int, start: str) -> str:
     with seeded(seed), modes_kept(model):
         model.train()
         try:
-            output = model(x)
+            output = call(model, x)
         except Exception as error:
-            raise TraceError(
-                f"the model raised {type(error).__name__} for inputs of shape {tuple(x.shape)}: {error}"
-            ) from error
+            shape = {name: tuple(t.shape) for name, t in x.named()} if isinstance(x, Samples) else tuple(x.shape)
+            raise TraceError(f"the model raised {type(error).__name__} for inputs of shape {shape}: {error}") from error
         try:
             value = task.loss(output, y)
         except InputError:

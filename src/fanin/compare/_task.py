@@ -13,12 +13,23 @@ from torch import nn
 from torch.nn import functional
 
 from fanin.compare._quiet import modes_kept, seeded
-from fanin.data import Dataset, load
+from fanin.data import Dataset, Samples, load
 from fanin.data._factory import iterate
 from fanin.data._npz import dataset_of
 from fanin.errors import DataError, InputError
 
-__all__ = ["Loss", "Task", "as_dataset", "batches", "default_loss", "make_task", "scores_of", "tensors", "tested"]
+__all__ = [
+    "Loss",
+    "Task",
+    "as_dataset",
+    "batches",
+    "call",
+    "default_loss",
+    "make_task",
+    "scores_of",
+    "tensors",
+    "tested",
+]
 
 Loss = Callable[[Any, torch.Tensor], torch.Tensor]
 
@@ -56,7 +67,8 @@ def as_dataset(data: Any) -> Dataset:
     Args:
         data: a Dataset, a name that :func:`fanin.data.load` takes, ``(x, y)``, ``(x, y, x_test, y_test)``, a mapping
             with the keys "train" and (optionally) "test", each an (x, y) or an iterable of batches, or an iterable of
-            batches (x, y) such as a DataLoader.
+            batches (x, y) such as a DataLoader. For a model of several inputs x is a tuple of arrays or a mapping of
+            name → array; a batch may also be one mapping whose entry "target" or "labels" is y.
 
     Raises:
         DataError: if there is no sample, no target, or the batches do not fit together.
@@ -66,14 +78,19 @@ def as_dataset(data: Any) -> Dataset:
     if isinstance(data, Dataset):
         made = data
     elif isinstance(data, Mapping):
+        if _labelled(data):
+            data = {"train": data}
         unknown = sorted(set(data) - {"train", "test"}, key=str)
         if unknown or "train" not in data:
-            raise InputError.of("data", sorted(data, key=str), "the keys 'train' and (optionally) 'test'")
+            accepted = (
+                "the keys 'train' and (optionally) 'test', or arrays by name with 'target' or 'labels' among them"
+            )
+            raise InputError.of("data", sorted(data, key=str), accepted)
         parts = [*_pair(data["train"], "data['train']")]
         parts += _pair(data["test"], "data['test']") if "test" in data else [None, None]
         made = dataset_of(parts, "data", "data given as batches")
-    elif isinstance(data, (tuple, list)) and len(data) == 4 and all(map(_is_array, data)):
-        made = dataset_of([np.asarray(part) for part in data], "data", "arrays")
+    elif isinstance(data, (tuple, list)) and len(data) == 4 and _is_pair(data[:2]) and _is_pair(data[2:]):
+        made = dataset_of([*_arrays(data[:2]), *_arrays(data[2:])], "data", "arrays")
     else:
         made = dataset_of([*_pair(data, "data"), None, None], "data", "batches")
     if len(made.train_x) == 0:
@@ -83,23 +100,64 @@ def as_dataset(data: Any) -> Dataset:
     return made
 
 
-def _pair(part: Any, where: str) -> list[np.ndarray | None]:
+def _pair(part: Any, where: str) -> list[Any]:
     """x and y of one part."""
-    if isinstance(part, (tuple, list)) and len(part) == 2 and all(map(_is_array, part)):
-        return [np.asarray(part[0]), np.asarray(part[1])]
+    if _is_pair(part):
+        return _arrays(part)
     xs, ys = [], []
     with seeded(0):  # a shuffling loader gives the same order each time
         for entry in iterate(part, where):
-            if not (isinstance(entry, (tuple, list)) and len(entry) == 2 and all(map(_is_array, entry))):
+            pair = _labelled(entry) or entry
+            if not _is_pair(pair):
                 raise DataError(
-                    f"{where}: a batch of {type(entry).__name__}; expected (x, y), each an array or tensor."
+                    f"{where}: a batch of {type(entry).__name__}; expected (x, y), each an array or tensor, x also a "
+                    "tuple or a mapping of such, or one mapping with y as 'target' or 'labels'."
                 )
-            xs.append(np.asarray(entry[0]))
-            ys.append(np.asarray(entry[1]))
+            x, y = _arrays(pair)
+            xs.append(x)
+            ys.append(y)
     try:
-        return [np.concatenate(xs), np.concatenate(ys)]
+        return [_joined(xs), np.concatenate(ys)]
     except ValueError as error:
         raise DataError(f"{where}: its batches do not fit together ({error}).") from error
+
+
+def _labelled(batch: Any) -> tuple[Any, Any] | None:
+    """(x, y) of one mapping that holds both, as transformers' collators make them."""
+    if not isinstance(batch, Mapping) or not all(map(_is_array, batch.values())):
+        return None
+    key = next((key for key in ("target", "labels") if key in batch), None)
+    return None if key is None else ({name: part for name, part in batch.items() if name != key}, batch[key])
+
+
+def _is_pair(value: Any) -> bool:
+    """(x, y) with an array y, and an array or several as x."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2 or not _is_array(value[1]):
+        return False
+    x = value[0]
+    several = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, (tuple, list)) else []
+    return _is_array(x) or (len(several) > 0 and all(map(_is_array, several)))
+
+
+def _arrays(pair: Any) -> list[Any]:
+    x, y = pair
+    several = None if _is_array(x) else Samples(x if isinstance(x, Mapping) else tuple(x))
+    return [np.asarray(x) if several is None else several.map(np.asarray), np.asarray(y)]
+
+
+def _joined(xs: list[Any]) -> Any:
+    """Batches one after another.
+
+    Raises:
+        ValueError: if they have other inputs or shapes.
+    """
+    if not any(isinstance(x, Samples) for x in xs):
+        return np.concatenate(xs)
+    named = [dict(x.named()) if isinstance(x, Samples) else {} for x in xs]
+    if len({tuple(sorted(parts)) for parts in named}) > 1:
+        raise ValueError(f"inputs {', then '.join(str(list(parts)) for parts in named[:2])}")
+    joined = {name: np.concatenate([parts[name] for parts in named]) for name in named[0]}
+    return Samples(joined if isinstance(xs[0].inputs, dict) else tuple(joined.values()))
 
 
 def _is_array(value: Any) -> bool:
@@ -163,8 +221,15 @@ def scores_of(output: Any, target: torch.Tensor) -> torch.Tensor | None:
     return scores if scores.shape[:-1] == target.shape and scores.shape[-1] > 1 else None
 
 
-def tensors(values: np.ndarray, device: torch.device) -> torch.Tensor:
-    """The array on a device; copied only where torch could not share its memory."""
+def call(model: nn.Module, x: Any) -> Any:
+    """What the model makes of a batch of one input or of several."""
+    return x.call(model) if isinstance(x, Samples) else model(x)
+
+
+def tensors(values: Any, device: torch.device) -> Any:
+    """The array, or each of Samples, on a device; copied only where torch could not share its memory."""
+    if isinstance(values, Samples):
+        return values.map(lambda part: tensors(part, device))
     return torch.from_numpy(values if values.flags.writeable else values.copy()).to(device)
 
 
@@ -181,14 +246,14 @@ def batches(samples: int, size: int, total: int, seed: int) -> Iterator[torch.Te
             done += 1
 
 
-def tested(model: nn.Module, x: torch.Tensor, y: torch.Tensor, task: Task) -> tuple[float, float | None]:
+def tested(model: nn.Module, x: Any, y: torch.Tensor, task: Task) -> tuple[float, float | None]:
     """(mean loss, accuracy or None) over the test part, in eval mode."""
     summed, correct, counted = 0.0, 0, 0
     with modes_kept(model), torch.no_grad():
         model.eval()
         for start in range(0, len(x), _TEST_BATCH):
             part = slice(start, start + _TEST_BATCH)
-            output = model(x[part])
+            output = call(model, x[part])
             summed += float(task.loss(output, y[part])) * len(x[part])
             scores = scores_of(output, y[part]) if task.classes else None
             if scores is not None:

@@ -20,6 +20,7 @@ from fanin.compare._quiet import modes_kept, seeded
 from fanin.compare._stacked_ops import layered, stacked_cross_entropy, stacked_squared_error
 from fanin.compare._task import Task, batches, cross_entropy, mean_squared_error, scores_of, tensors
 from fanin.compare._train import Probe, Sampled, curve_of
+from fanin.data import Samples
 
 if TYPE_CHECKING:
     from fanin.compare._checkpoint import Checkpoint
@@ -277,6 +278,8 @@ def why_alone(model: nn.Module, task: Task, optimizer: str | MakeOptimizer = "sg
     Tried on a copy: what training changes besides the parameters, whether it draws random numbers, and whether two
     stacked models give the losses and gradients that each gives alone.
     """
+    if isinstance(task.data.train_x, Samples):
+        return "its batches hold several inputs"
     model = copy.deepcopy(model)
     if len({(p.dtype, p.device) for p in model.parameters()}) > 1:
         return "its parameters have several dtypes or devices"

@@ -14,7 +14,7 @@ from fanin.compare._checkpoint import random_states, set_random_states
 from fanin.compare._curve import Curve
 from fanin.compare._optimizers import MakeOptimizer, make_optimizer
 from fanin.compare._quiet import modes_kept, seeded
-from fanin.compare._task import Loss, Task, batches, make_task, tensors, tested
+from fanin.compare._task import Loss, Task, batches, call, make_task, tensors, tested
 from fanin.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def train(
     changes is the model's parameters, buffers and gradients.
 
     Args:
-        model: any module that takes a batch of ``data.train_x``.
+        model: any module that takes a batch of ``data.train_x``; several inputs by name or by position.
         data: training and test part, as :func:`fanin.compare.compare` takes it.
         optimizer: "sgd", "momentum" (0.9), "adam", "adamw", "rmsprop", or ``make(parameters, lr)``.
         lr: learning rate, constant; > 0.
@@ -131,7 +131,7 @@ def train_alone(
         order = itertools.islice(batches(len(x), task.batch_size, steps, seed), done, None)
         for step, index in enumerate(order, start=done + 1):
             update.zero_grad(set_to_none=True)
-            value = task.loss(model(x[index]), y[index])
+            value = task.loss(call(model, x[index]), y[index])
             losses.append(float(value.detach()))
             if not math.isfinite(losses[-1]):
                 break

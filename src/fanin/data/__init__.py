@@ -6,6 +6,7 @@ from fanin.data._factory import locate as locate
 from fanin.data._load import NAMES as NAMES
 from fanin.data._load import batch as batch
 from fanin.data._load import load as load
+from fanin.data._samples import Samples as Samples
 from fanin.data._text import alice as alice
 
-__all__ = ["NAMES", "Batch", "Dataset", "alice", "batch", "load", "locate"]
+__all__ = ["NAMES", "Batch", "Dataset", "Samples", "alice", "batch", "load", "locate"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fanin.data._samples import Samples
 from fanin.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Dataset:
 
     Args:
         name: short name ("digits").
-        train_x: array (samples, …): float32, or int64 for token ids.
+        train_x: array (samples, …): float32, or int64 for token ids; or :class:`Samples` for a model of several inputs.
         train_y: array (samples, …): int64 classes or float32 targets; (0,) where there are none.
         test_x: the same for the test part; 0 samples where the source has no test part.
         test_y: the same for the test part.
@@ -55,9 +56,9 @@ class Dataset:
     """
 
     name: str
-    train_x: np.ndarray
+    train_x: Any
     train_y: np.ndarray
-    test_x: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    test_x: Any = field(default_factory=lambda: np.zeros(0, np.float32))
     test_y: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     classes: int | None = None
     mean: float = 0.0
@@ -72,26 +73,27 @@ class Dataset:
             x, y = getattr(self, f"{part}_x"), getattr(self, f"{part}_y")
             if len(y) not in (0, len(x)):
                 raise InputError.of(f"{part}_y", f"{len(y)} targets", f"{len(x)}, one for each sample", self.name)
-        if self.test_x.shape[1:] != self.train_x.shape[1:]:
-            raise InputError.of(
-                "test_x", self.test_x.shape[1:], f"samples of the shape of train_x, {self.train_x.shape[1:]}", self.name
-            )
+        wanted, found = _shapes(self.train_x), _shapes(self.test_x)
+        if found != wanted:
+            raise InputError.of("test_x", found, f"samples of the shape of train_x, {wanted}", self.name)
         if self.classes is None and len(self.train_y) and np.issubdtype(self.train_y.dtype, np.integer):
             object.__setattr__(self, "classes", int(max(self.train_y.max(), self.test_y.max(initial=0))) + 1)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Shape of one sample, without the batch axis."""
+        """Shape of one sample, without the batch axis; () where there are several inputs."""
         return tuple(self.train_x.shape[1:])
 
     def __repr__(self) -> str:
         return (
-            f"Dataset({self.name!r}, {len(self.train_x):,} + {len(self.test_x):,} samples of {self.sample_shape}, "
+            f"Dataset({self.name!r}, {len(self.train_x):,} + {len(self.test_x):,} samples of {_shapes(self.train_x)}, "
             f"{'no classes' if self.classes is None else f'{self.classes} classes'})"
         )
 
     def flat(self) -> Dataset:
         """The same with each sample as one row: what a network of linear layers takes."""
+        if isinstance(self.train_x, Samples):
+            raise InputError.of("flat()", f"several inputs {_shapes(self.train_x)}", "a single array", self.name)
         return replace(
             self, train_x=self.train_x.reshape(len(self.train_x), -1), test_x=self.test_x.reshape(len(self.test_x), -1)
         )
@@ -118,9 +120,15 @@ class Dataset:
         index: Any = slice(0, size)
         if seed is not None:
             index = np.random.default_rng(seed).permutation(len(self.train_x))[:size]
-        inputs = tensor(self.train_x[index])
+        chosen = self.train_x[index]
+        inputs = chosen.map(tensor).inputs if isinstance(chosen, Samples) else tensor(chosen)
         target = tensor(self.train_y[index]) if len(self.train_y) else None
-        return Batch(inputs, target, f"{len(inputs)} training samples of {self.source or self.name}")
+        return Batch(inputs, target, f"{len(chosen)} training samples of {self.source or self.name}")
+
+
+def _shapes(x: Any) -> Any:
+    """Shape of one sample; for several inputs name → shape."""
+    return x.shapes if isinstance(x, Samples) else tuple(x.shape[1:])
 
 
 def tensor(values: np.ndarray) -> torch.Tensor:

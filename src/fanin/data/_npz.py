@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fanin.data._dataset import Dataset
+from fanin.data._samples import Samples
 from fanin.errors import DataError, InputError
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ def npz(path: Path) -> Dataset:
     return dataset_of(parts, path.name, str(path))
 
 
-def dataset_of(parts: list[np.ndarray | None], name: str, source: str) -> Dataset:
+def dataset_of(parts: list[Any], name: str, source: str) -> Dataset:
     """A Dataset of (train_x, train_y, test_x, test_y), any but the first of which may be None."""
-    train_x, train_y, test_x, test_y = (None if part is None else as_model_input(part) for part in parts)
-    if train_x is None or train_x.ndim == 0 or len(train_x) == 0:
+    train_x, train_y, test_x, test_y = (None if part is None else _ready(part) for part in parts)
+    if train_x is None or len(train_x.shape) == 0 or len(train_x) == 0:
         raise DataError(f"{source}: no training samples.")
     none = np.zeros(0, np.int64)
     labels, test_labels = (none if y is None else _squeeze(y) for y in (train_y, test_y))
@@ -77,6 +78,13 @@ def as_model_input(values: np.ndarray) -> np.ndarray:
     if np.issubdtype(kind, np.integer):
         return values.astype(np.int64)
     raise DataError(f"an array of dtype {kind} and shape {values.shape}; expected numbers.")
+
+
+def _ready(part: Any) -> Any:
+    """Beside other inputs a boolean array is a mask, which is no number to a model."""
+    if not isinstance(part, Samples):
+        return as_model_input(part)
+    return part.map(lambda values: values if values.dtype == np.bool_ else as_model_input(values))
 
 
 def _squeeze(labels: np.ndarray) -> np.ndarray:
