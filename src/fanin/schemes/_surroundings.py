@@ -96,6 +96,23 @@ class Surroundings:
         origins = [node for user in self._nodes(name) for source in user.inputs for node in self._origin(source)]
         return bool(origins) and all(node.kind == "norm" for node in origins)
 
+    def steps_to_last_state(self, name: str) -> int | None:
+        """Of a recurrent layer of which only the last state is read: the steps of the sequence that was traced."""
+        uses = [node for node in self._nodes(name) if node.kind == "recurrent"]
+        if self.graph is None or len(uses) != 1 or uses[0].attrs.get("bidirectional") or len(uses[0].shape) < 2:
+            return None
+        node = uses[0]
+        axis = 1 if node.attrs.get("batch_first") and len(node.shape) == 3 else 0
+        steps = node.shape[axis]
+        readers = [self.graph.nodes[reader] for reader in self.graph.consumers[node.id]]
+        # The call's further outputs, h and c, are nodes of their own: states after the last step.
+        final = [reader for reader in readers if reader.op == "output" and reader.attrs.get("index") in (1, 2)]
+        others = [reader for reader in readers if reader not in final]
+        read = others or [reader for reader in final if self.graph.consumers[reader.id]]
+        if node.id in self.graph.outputs or not read or not all(_picks_last(r, axis, steps) for r in others):
+            return None
+        return steps
+
     @cached_property
     def without_norm(self) -> bool:
         """Whether the network has residual sums and nothing that normalizes: no norm, no attention, no recurrence."""
@@ -292,3 +309,14 @@ def surroundings(context: Context) -> Surroundings:
     if "surroundings" not in context.memo:
         context.memo["surroundings"] = Surroundings(context.slots, context.graph)
     return context.memo["surroundings"]  # type: ignore[no-any-return]
+
+
+def _picks_last(node: Node, axis: int, steps: int) -> bool:
+    """Whether an op picks the last of ``steps`` along an axis: ``x[:, -1]``, ``x.select(1, -1)``."""
+    last = {"-1", str(steps - 1), "-1:", f"{steps - 1}:"}
+    if node.op == "select":
+        return node.attrs.get("dim") == axis and str(node.attrs.get("index")) in last
+    if node.op != "getitem":
+        return False
+    picked = [part.strip() for part in str(node.attrs.get("index", "")).split(",")]
+    return len(picked) > axis and picked[axis] in last and all(part == ":" for part in picked[:axis])

@@ -9,6 +9,7 @@ from fanin.errors import InputError
 from fanin.initializers import (
     SUO,
     Blocks,
+    ChronoBias,
     Constant,
     DeltaOrthogonal,
     Initializer,
@@ -42,6 +43,12 @@ HEAD_STD = 0.25
 SPREAD = 20
 """Convolutions in a chain beyond which only kernels with one tap keep every frequency (Xiao et al., 2018)."""
 
+FORGET = 1.0
+"""Bias of the LSTM's forget gate (Gers et al., 2000; Jozefowicz et al., 2015)."""
+
+SHORT = 4
+"""Steps up to which a forget gate of bias 1 keeps half of the state: σ(1)^2 = 0.53, σ(1)^4 = 0.29."""
+
 _EXCESS = 1.01
 """Logits of std 1 come from a factor of 1/√d_k; above 1 by more than rounding, queries shrink."""
 
@@ -53,14 +60,16 @@ class Auto(Scheme):
         head_std: standard deviation of the first outputs, for inputs of unit scale at the head; 0 starts it at zero.
         residual: "depth" scales the last map of each of N residual branches by 1/√N, so that the stream grows by e^½
             at most; "zero" starts it at 0 (the block is the identity); "none" leaves it.
-        forget_bias: bias of the LSTM's forget gate.
+        forget_bias: bias of the LSTM's forget gate; where only the state after the last of T steps is read, the gates
+            are set by chrono initialization instead, so that memories span 1 to T steps.
         head_prior: share π of positives of a sigmoid head with rare positives: its bias starts at log(π/(1−π)). Without
             it the targets of the batch tell, where they are given and differ from even shares by more than chance.
         calibrate: with inputs, measure in one forward pass what no plan can know, the scale of the inputs and of the
             features that the head reads, and rescale the maps that read them.
 
     Source: He et al., 2015; Glorot & Bengio, 2010; Saxe et al., 2013; Schoenholz et al., 2017; Radford et al., 2019
-    (depth scaling); Gers et al., 2000 (forget bias).
+    (depth scaling); Gers et al., 2000 (forget bias); Tallec & Ollivier, 2018
+    (chrono); Balduzzi et al., 2017 (mirrored pairs).
     """
 
     name = "auto"
@@ -71,7 +80,7 @@ class Auto(Scheme):
         self,
         head_std: float = HEAD_STD,
         residual: str = "depth",
-        forget_bias: float = 1.0,
+        forget_bias: float = FORGET,
         head_prior: float | None = None,
         calibrate: bool = True,
     ) -> None:
@@ -188,8 +197,8 @@ class Auto(Scheme):
         return std, f"embedding: the signal starts at unit scale{share}{scaled}"
 
     def _bias(self, slot: Slot, context: Context) -> Choice | Keep | None:
-        if slot.settings.get("cell") == "LSTM":
-            return self._lstm_bias(slot)
+        if slot.settings.get("cell") in ("LSTM", "GRU"):
+            return self._gate_bias(slot, context)
         if self.head_prior is not None and _is_quiet_head(slot):
             start = math.log(self.head_prior / (1 - self.head_prior))
             reason = f"head: log(π/(1−π)) for a share π = {self.head_prior:g} of positives (Lin et al., 2017)"
@@ -206,9 +215,17 @@ class Auto(Scheme):
                 return Choice(Normal(std=std), f"critical chain of {weight.nonlinearity}: σ_b² = {point.bias_var:.4g}")
         return usual(slot)
 
-    def _lstm_bias(self, slot: Slot) -> Choice:
+    def _gate_bias(self, slot: Slot, context: Context) -> Choice:
+        cell = str(slot.settings["cell"])
         if slot.settings["side"] == "recurrent":
             return Choice(Zeros(), "torch adds both biases: this one 0")
+        steps = surroundings(context).steps_to_last_state(slot.name)
+        if steps is not None and steps > SHORT and self.forget_bias == FORGET:
+            gates = "b_f = log u, b_i = −b_f" if cell == "LSTM" else "b_z = log u"
+            reason = f"only the state after {steps} steps is read: chrono, {gates}, u ~ U(1, {steps - 1})"
+            return Choice(ChronoBias(steps, cell.lower()), reason)
+        if cell == "GRU":
+            return Choice(Zeros(), "gates of a GRU: 0")
         parts = [
             (part.name, part.stop - part.start, Constant(self.forget_bias) if part.name == "f" else Zeros())
             for part in slot.parts
