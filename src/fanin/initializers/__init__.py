@@ -30,6 +30,7 @@ from fanin.initializers.mamba import Mamba2ALog as Mamba2ALog
 from fanin.initializers.mamba import MambaALog as MambaALog
 from fanin.initializers.mamba import MambaStepBias as MambaStepBias
 from fanin.initializers.mamba import MambaStepWeight as MambaStepWeight
+from fanin.initializers.mimetic_projection import MimeticProjection as MimeticProjection
 from fanin.initializers.mirrored import Mirrored as Mirrored
 from fanin.initializers.mup import MuP as MuP
 from fanin.initializers.net2net import deeper as deeper
@@ -118,6 +119,7 @@ for _initializer in (
     LoRAA,
     LoRAB,
     SinusoidalPositions,
+    MimeticProjection,
     ICNR,
     Blocks,
     PerGate,
@@ -162,6 +164,7 @@ __all__ = [
     "MambaALog",
     "MambaStepBias",
     "MambaStepWeight",
+    "MimeticProjection",
     "Mirrored",
     "MuP",
     "NguyenWidrow",

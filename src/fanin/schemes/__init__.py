@@ -32,6 +32,7 @@ from fanin.schemes.lecun import Lecun
 from fanin.schemes.lstm import LSTM
 from fanin.schemes.lsuv import LSUV
 from fanin.schemes.metainit import MetaInit
+from fanin.schemes.mimetic import Mimetic
 from fanin.schemes.mitchell import Mitchell
 from fanin.schemes.mup import MuP
 from fanin.schemes.nfnet import NFNet
@@ -105,6 +106,7 @@ for _scheme in (
     Prior,
     DKS,
     TAT,
+    Mimetic,
 ):
     REGISTRY.add(_scheme.name, _scheme)
 
