@@ -17,6 +17,7 @@ from fanin.experiments import (
     residual,
     sigmoid_4x,
     symmetry,
+    thousand_layers,
     weight_decay,
     xavier_or_he,
 )
@@ -45,6 +46,7 @@ for _module in (
     residual,
     mitigations,
     weight_decay,
+    thousand_layers,
 ):
     REGISTRY.add(_module.EXPERIMENT.name, _module.EXPERIMENT)
 
