@@ -29,7 +29,7 @@ __all__ = [
     "Norms",
     "bare",
     "biases",
-    "constant",
+    "constants",
     "divisors",
     "ends_of",
     "factors",
@@ -104,16 +104,23 @@ def _ends(graph: Graph | None, outlet: Outlet) -> str:
     return f"it ends the residual branch that is added at {graph.nodes[outlet.branch.add].place!r}"
 
 
-def constant(scheme: str, context: Context, branch: Branch, value: float, why: str) -> tuple[Change, ...]:
-    """A constant factor behind one branch, kept in a buffer."""
+def constants(scheme: str, context: Context, values: Iterable[tuple[Branch, float]], why: str) -> tuple[Change, ...]:
+    """A constant factor behind each branch, kept in a buffer; blocks that share their maps have one value."""
+    wanted = {branch.add: (branch, value) for branch, value in values}
     return tuple(
         Change(
             outlet.path,
-            f"output × {value:.6g}, a constant in the buffer branch_factor: {_ends(context.graph, outlet)}; {why}",
+            f"output × {wanted[outlet.branch.add][1]:.6g}, a constant in the buffer branch_factor: "
+            f"{_ends(context.graph, outlet)}; {why}",
             "multiply",
-            {"name": "branch_factor", "value": value, "index": outlet.index, "learned": False},
+            {
+                "name": "branch_factor",
+                "value": wanted[outlet.branch.add][1],
+                "index": outlet.index,
+                "learned": False,
+            },
         )
-        for outlet in outlets(scheme, context, [branch])
+        for outlet in outlets(scheme, context, [branch for branch, _ in wanted.values()])
     )
 
 
@@ -190,18 +197,19 @@ def without_norms(scheme: str, context: Context) -> tuple[Change, ...]:
 
 
 def _norm_module(graph: Graph, node: Node, returning: dict[int, list[Call]]) -> str | None:
-    """The module that reads what a norm reads and returns what it made, up to a gain, a shift and a cast."""
-    source = node.inputs[0]
-    while graph.nodes[source].kind == "cast" and graph.nodes[source].module == node.module:
-        source = graph.nodes[source].inputs[0]
+    """The module that reads what a norm reads and returns what it made, up to views, casts, a gain and a shift."""
+    sources = [node.inputs[0]]
+    while graph.nodes[sources[-1]].kind in ("cast", "shape") and graph.nodes[sources[-1]].module == node.module:
+        sources.append(graph.nodes[sources[-1]].inputs[0])
     current = node.id
     while True:
         for call in returning.get(current, ()):
-            if call.path and call.index is None and call.reads in (source, node.inputs[0]):
+            alike = call.reads in sources and graph.nodes[call.reads].shape == graph.nodes[current].shape
+            if call.path and call.index is None and alike:
                 return call.path
         readers = [graph.nodes[r] for r in graph.consumers[current] if "part_of" not in graph.nodes[r].attrs]
         after = readers[0] if len(readers) == 1 else None
-        if after is None or after.kind not in ("mul", "add", "cast") or len(after.inputs) != 1:
+        if after is None or after.kind not in ("mul", "add", "cast", "shape") or len(after.inputs) != 1:
             return None
         current = after.id
 

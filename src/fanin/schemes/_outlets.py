@@ -144,16 +144,20 @@ def channel_axis(scheme: str, context: Context, outlet: Outlet, every: Iterable[
     graph = context.graph
     assert graph is not None
     here, there = _axes(graph, outlet)
-    if here is None:
+    stream = [_axes(graph, other)[1] for other in every if other.branch.stream == outlet.branch.stream]
+    known = {axis for axis in stream if axis is not None}
+    shape = graph.nodes[outlet.node].shape
+    if there is None and len(known) == 1 and shape == graph.nodes[outlet.branch.add].shape and not outlet.via:
+        return known.pop()  # ops that mix axes (experts) lie before it, but it has the shape of the stream
+    if here is None or there is None:
         raise PlanError(
-            f"scheme {scheme!r}: the output of {outlet.path!r} has shape {graph.nodes[outlet.node].shape}; which axis "
-            f"holds the {outlet.branch.width} channels is not known. Write the factor into the forward by hand."
+            f"scheme {scheme!r}: the output of {outlet.path!r} has shape {shape}; which axis holds the "
+            f"{outlet.branch.width} channels is not known. Write the factor into the forward by hand."
         )
-    others = {_axes(graph, other)[1] for other in every if other.branch.stream == outlet.branch.stream}
-    if others != {there}:
+    if known != {there}:
         raise PlanError(
-            f"scheme {scheme!r}: the branches of one stream end in maps over different axes {sorted(map(str, others))} "
-            f"(such as {outlet.path!r}), so that no axis is that of the channels. Write the factor into the forward."
+            f"scheme {scheme!r}: the branches of one stream end in maps over different axes {sorted(known)} (such as "
+            f"{outlet.path!r}), so that no axis is that of the channels. Write the factor into the forward by hand."
         )
     return here
 

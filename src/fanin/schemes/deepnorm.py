@@ -9,7 +9,8 @@ from fanin.errors import PlanError
 from fanin.initializers import GlorotNormal
 from fanin.schemes._base import Choice, Context, fan, filled
 from fanin.schemes._blocks import TransformerScheme, exact, paired_layers, sides
-from fanin.schemes._edits import constant, is_post_norm, rewire_hint, skip_factor
+from fanin.schemes._edits import constants as behind
+from fanin.schemes._edits import is_post_norm, rewire_hint, skip_factor
 
 if TYPE_CHECKING:
     from fanin.schemes._architecture import Branch
@@ -104,15 +105,14 @@ class DeepNorm(TransformerScheme):
         Raises:
             PlanError: if the sum meets no norm, which would undo α.
         """
-        graph = self.blocks(context).graph
-        found: list[Change] = []
-        for branch, alpha in self.missing_alpha(context):
+        graph, missing = self.blocks(context).graph, self.missing_alpha(context)
+        for branch, _ in missing:
             if not is_post_norm(graph, branch):
                 raise PlanError(
                     f"scheme 'deepnorm' is for norms after the sum, LN(α·x + F(x)); what reads the sum at "
                     f"{graph.nodes[branch.add].place!r} is not a norm alone. Use a model with norm_first=False, or "
                     "another scheme for norms inside the branches."
                 )
-            why = f"LN(x + F(x)/α) is DeepNorm's LN(α·x + F(x)), α = {exact(alpha)}, up to the epsilon of the norm"
-            found += constant(self.name, context, branch, 1 / alpha, why)
-        return tuple(found)
+        values = [(branch, 1 / alpha) for branch, alpha in missing]
+        why = "LN(x + F(x)/α) is DeepNorm's LN(α·x + F(x)) up to the epsilon of the norm"
+        return behind(self.name, context, values, why)

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from fanin import theory
+from fanin.errors import PlanError
 from fanin.initializers import Normal, Ones, VarianceScaling, Zeros
 from fanin.initializers._base import number
 from fanin.schemes._base import Choice, Context, Keep, fan, filled, usual
@@ -13,7 +14,7 @@ from fanin.schemes._blocks import BlockScheme, exact, norms_inside
 from fanin.schemes._changes import Change, submodule
 from fanin.schemes._edits import (
     bare,
-    constant,
+    constants,
     factors,
     first_maps,
     norms_option,
@@ -114,13 +115,16 @@ class NFNet(BlockScheme):
 
     def _constants(self, context: Context) -> Iterator[Change]:
         """α·F(x/β): α behind each branch, 1/β before its first maps, which is after its first activation."""
-        blocks = self.blocks(context)
-        for branch, beta in zip(blocks.branches, self.betas(context), strict=True):
-            if math.isclose(skip_factor(blocks.graph, branch) * self.alpha, 1, rel_tol=1e-3):
-                continue
-            yield from constant(self.name, context, branch, self.alpha, f"α = {self.alpha:g} of NFNet")
-            for node in first_maps(blocks.graph, branch) if beta != 1 else ():
-                path = own_call(self.name, context, node).path
+        graph = self.blocks(context).graph
+        pairs = zip(self.blocks(context).branches, self.betas(context), strict=True)
+        bare = [pair for pair in pairs if not math.isclose(skip_factor(graph, pair[0]) * self.alpha, 1, rel_tol=1e-3)]
+        values = [(branch, self.alpha) for branch, _ in bare]
+        yield from constants(self.name, context, values, f"α = {self.alpha:g} of NFNet")
+        betas = [(own_call(self.name, context, n).path, beta) for b, beta in bare for n in first_maps(graph, b)]
+        for path, beta in dict(betas).items():
+            if any(other != beta for where, other in betas if where == path):
+                raise PlanError(f"scheme 'nfnet': {path!r} is called in branches of different β; it cannot have one.")
+            if beta != 1:
                 what = f"input × {1 / beta:.6g}, the constant 1/β in the buffer input_factor: std β of the stream"
                 given = {"name": "input_factor", "value": 1 / beta, "learned": False}
                 yield Change(path, what, "multiply_before", given)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from fanin.errors import PlanError
 from fanin.initializers import GlorotNormal
 from fanin.schemes._base import Choice, Context, fan, filled
 from fanin.schemes._blocks import TransformerScheme, exact, paired_layers, sides
@@ -81,7 +82,13 @@ class SubLN(TransformerScheme):
         kind = nn.RMSNorm if "rms_norm" in ops and "layer_norm" not in ops else nn.LayerNorm
         found: dict[str, Change] = {}
         for branch in self.lacking(context):
-            for node in ends_of(graph, branch):
+            ends = ends_of(graph, branch)
+            if not ends:
+                raise PlanError(
+                    f"scheme 'sub_ln': the branch that is added at {graph.nodes[branch.add].place!r} does not end in a "
+                    "linear map or convolution; put its second norm into the forward by hand."
+                )
+            for node in ends:
                 call = own_call(self.name, context, node)
                 width = graph.nodes[node.inputs[0]].shape[-1]
                 what = f"input normalized by a new child inner_norm, {kind.__name__}({width}): Sub-LN's second norm"

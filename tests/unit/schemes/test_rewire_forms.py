@@ -74,6 +74,26 @@ def test_deepnorm_reads_an_alpha_written_by_hand():
     assert len(fanin.rewire_(nn.Sequential(Block(1.5)), x, scheme="deepnorm").changes) == 2
 
 
+def test_shared_blocks_share_the_constant():
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = transformer(depth=1, post=True)
+
+        def forward(self, ids):
+            block = self.inner.blocks[0]
+            return self.inner.out(block(block(stream(self.inner, ids))))
+
+    model = Shared()
+    assert [change.where for change in fanin.rewire_(model, IDS, scheme="deepnorm").changes] == [
+        "inner.blocks.0.d",
+        "inner.blocks.0.f",
+    ]
+    assert model.inner.blocks[0].d.branch_factor == pytest.approx(4**-0.25)
+    with pytest.raises(PlanError, match="is called in branches of different β"):
+        fanin.rewire_(Shared(), IDS, scheme="nfnet")
+
+
 @pytest.mark.parametrize("scheme", ["deepnorm", "admin"])
 def test_norms_inside_the_branches_are_refused(scheme):
     with pytest.raises(PlanError, match="norms after the sum"):
@@ -299,6 +319,18 @@ class ConvNeXt(nn.Module):
     def forward(self, x):
         y = self.norm(self.conv(x).permute(0, 2, 3, 1))
         return x + self.down(functional.gelu(self.up(y))).permute(0, 3, 1, 2)
+
+
+class ChannelsFirst(nn.LayerNorm):
+    def forward(self, x):
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def test_a_norm_over_moved_axes_is_left_out_as_a_whole():
+    model = nn.Sequential(nn.Conv2d(3, 6, 1), ChannelsFirst(6), ConvNeXt())
+    x = batch(2, 3, 4, 4)
+    rewired = fanin.rewire_(model, x, scheme="skipinit")
+    assert [change.where for change in rewired.changes] == ["1", "2.norm", "2.down"]
 
 
 class Mixer(nn.Module):
