@@ -38,8 +38,8 @@ class MetaInit(Learned):
     about the relative change of the gradient over one step: 0 where the loss is locally linear. Each step draws inputs
     N(0, 1) of the batch's shape (the batch itself where it is not a single float tensor) and targets at random, and
     moves every norm by sign descent with momentum. No dropout; batch norm uses the batch; a loss of your own sees the
-    batch's targets. The gradient of a gradient of a gradient: a step takes about ten times as long as a step of training
-    and five to six times its memory.
+    batch's targets. With three derivatives in a row, a step takes about ten times as long as a step of
+    training, and five to six times its memory.
 
     Args:
         base: the scheme (or its name) that draws the directions.
