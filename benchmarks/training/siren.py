@@ -64,7 +64,7 @@ def network(depth: int, omega: float = OMEGA) -> nn.Module:
 def picture(side: int = SIDE) -> np.ndarray:
     """(side, side) pixels in [−1, 1]: a zone plate on the left, four rows of letters on the right."""
     y, x = np.mgrid[0:side, 0:side] / side
-    # The phase turns by π·r a pixel at radius r (in sides): stripes of period 4 pixels where r = 1/2, 2.8 in the corners.
+    # The phase turns by π·r a pixel at radius r (in sides): stripes repeat every 4 pixels at r = 1/2.
     plate = np.cos(0.5 * math.pi * side * ((x - 0.5) ** 2 + (y - 0.5) ** 2))
     letters = np.full((side, side), -1.0)
     size = max(1, side // 64)
