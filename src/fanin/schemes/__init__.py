@@ -52,6 +52,7 @@ from fanin.schemes.t_fixup import TFixup
 from fanin.schemes.tat import TAT
 from fanin.schemes.torch_default import TorchDefault
 from fanin.schemes.torchtitan import TorchTitan
+from fanin.schemes.unit_scaling import UnitScaling
 from fanin.schemes.vit import ViT
 from fanin.schemes.weight_norm import WeightNorm
 from fanin.schemes.zero_gamma import ZeroGamma
@@ -107,6 +108,7 @@ for _scheme in (
     DKS,
     TAT,
     Mimetic,
+    UnitScaling,
 ):
     REGISTRY.add(_scheme.name, _scheme)
 
