@@ -57,6 +57,9 @@ class Greedy(Scheme):
         progress: show a bar; None does where standard error is a terminal.
     """
 
+    errors: dict[str, tuple[float, float]]
+    """Weight → reconstruction error before and after, of the last plan."""
+
     needs = ("graph", "batch")
     looks_for = "linear or convolution maps, each followed by a nonlinearity of its own"
     feature: ClassVar[str]
@@ -71,7 +74,7 @@ class Greedy(Scheme):
         progress: bool | None,
     ) -> None:
         owner = f"scheme {self.name!r}"
-        self.data, self.resume, self.progress = data, resume, progress
+        self.data, self.resume, self.progress, self.errors = data, resume, progress, {}
         self.epochs = whole(owner, "epochs", epochs, low=1)
         self.batch_size = whole(owner, "batch_size", batch_size, low=1)
         self.base = base if isinstance(base, Scheme) else REGISTRY[base]()
@@ -139,11 +142,12 @@ class Greedy(Scheme):
             raise PlanError(f"scheme {self.name!r} cannot train {_listed(refused)}.")
         assert context.model is not None
         given = samples(context.model, context.inputs, self.data, f"scheme {self.name!r}")
+        self.errors = {}
         run = _Run(self, context.model, recipe, context.seed, given, mine)
         with restoring(context.model, context.seed) as guard, torch.no_grad():
             for parameter in context.model.parameters():
                 guard.protect(parameter)
-            lines, notes = run.train(layers, context.slots[layers[0].name])
+            lines, notes = run.train(layers)
         notes += self._remarks(found, layers, context)
         whole_lines = [lines.get(line.name, line) for line in recipe.lines]
         return Recipe(whole_lines, kept=recipe.kept, scheme=recipe.scheme, notes=[*recipe.notes, *notes])
@@ -153,6 +157,8 @@ class Greedy(Scheme):
         names = {layer.name for layer in layers}
         others.update({layer.name: "left as asked" for layer in found.layers if layer.name not in names})
         notes = [f"Not pre-trained: {_listed(others)}."] if others else []
+        if found.left:
+            notes.append(f"Weights left out were drawn with seed {context.seed} meanwhile: write with that seed.")
         if type(self.base).finish is not Scheme.finish:
             notes.append(f"All else starts as in {self.base.name!r}, without its measuring pass.")
         between = [layer.name for layer in layers if layer.normalized]
@@ -176,7 +182,7 @@ class _Run:
     given: Samples
     mine: set[str]
 
-    def train(self, layers: list[Layer], first: Slot) -> tuple[dict[str, Line], list[str]]:
+    def train(self, layers: list[Layer]) -> tuple[dict[str, Line], list[str]]:
         """Lines and notes; the model holds what was found and is in eval mode afterwards."""
         write(self.model, self.recipe, self.seed)
         prepare(self.model)
@@ -195,6 +201,7 @@ class _Run:
                 kept = state.done[layer.name]
                 lines.update(self._lines(layer, kept))
                 notes.append(kept["note"])
+                self.scheme.errors[layer.name] = tuple(kept["errors"])
                 write(self.model, Recipe([lines[n] for n in (layer.name, layer.bias) if n in lines]), self.seed)
         return lines, notes
 

@@ -171,11 +171,11 @@ def _like(
 
 
 def prepare(model: nn.Module) -> None:
-    """Modes in which inputs are measured: no dropout; norms of batches use the statistics of the data."""
+    """Modes in which inputs are measured: no dropout; batch norms in training use the statistics of the data."""
+    training = {module for module in model.modules() if module.training}
     model.eval()
     for module in model.modules():
-        if "running_mean" in module.__dict__.get("_buffers", {}):
-            module.training = True
+        module.training = module in training and "running_mean" in module.__dict__.get("_buffers", {})
 
 
 class Inputs:

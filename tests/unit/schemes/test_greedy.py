@@ -156,6 +156,12 @@ def test_inputs_are_those_of_the_real_model_with_the_weights_so_far(name):
         assert torch.allclose(second.problem.inputs[torch.arange(12)], model[:4](x), atol=1e-6)
         model.train()  # twin: with dropout they would be others
         assert not torch.allclose(second.problem.inputs[torch.arange(12)], model[:4](x), atol=1e-2)
+    model[3].reset_running_stats()
+    model[3].eval()  # as for a norm that shall stay as it is
+    _, (_, second) = trained(SCHEMES[name](epochs=1), model, x)
+    seen = second.problem.inputs[torch.arange(12)]
+    assert seen.min() > 0  # sigmoid units through running statistics of 0 and 1
+    assert seen.max() < 1
 
 
 class Jumpy(nn.Module):
