@@ -65,8 +65,8 @@ def init_(
         >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(*[m for _ in range(20) for m in (nn.Linear(64, 64), nn.ReLU())], nn.Linear(64, 10))
         >>> recipe = fanin.init_(model, torch.randn(32, 64), torch.randint(0, 10, (32,)))
-        >>> recipe.notes
-        ('check before: F101 (1 error); after: passes.',)
+        >>> recipe.notes[-1]
+        'check before: F101 (1 error); after: passes.'
         >>> again = fanin.init_(model, torch.randn(32, 64), torch.randint(0, 10, (32,)), seed=1)
         >>> len(again), again.kept[0].reason
         (0, 'the model already passes fanin.check; force=True plans it anew')
@@ -110,12 +110,12 @@ def start(
     if not isinstance(model, nn.Module):
         raise InputError.of("model", type(model).__name__, "a torch.nn.Module")
     looks = verify and scheme == "auto" and inputs is not None and _is_real(model)
+    recipe = plan(model, inputs, target, scheme=scheme, only=only, seed=seed, **options)
     before = check(model, inputs, target, seed=seed) if looks else None
     asked = force or only is not None or bool(options)
     if before is not None and not asked and _passes(before):
         reason = "the model already passes fanin.check; force=True plans it anew"
         return Started(_untouched(model, reason), before, before)
-    recipe = plan(model, inputs, target, scheme=scheme, only=only, seed=seed, **options)
     if before is None:
         write(model, recipe, seed=seed)
         return Started(recipe)

@@ -32,12 +32,14 @@ class Stream:
         scaled: True where the branch passes a learned multiplier (LayerScale, ReZero) before it is added.
         normalized: True where a norm lies between the last map of the branch and the sum, so that the map's own scale
             does not matter.
+        post_norm: True where a norm follows each sum of the stream, as in the transformer of 2017.
     """
 
     branches: int
     lookups: tuple[str, ...] = ()
     scaled: bool = False
     normalized: bool = False
+    post_norm: bool = False
 
 
 class Surroundings:
@@ -55,6 +57,10 @@ class Surroundings:
     def stream(self, name: str) -> Stream:
         """The residual stream that the branch which this slot ends is added to."""
         return self._streams.get(name, Stream(1))
+
+    def in_post_norm(self, name: str) -> bool:
+        """Whether an embedding is what a post-norm stream starts as."""
+        return any(name in stream.lookups for stream in self._streams.values() if stream.post_norm)
 
     def depth(self, name: str) -> int:
         """Weight layers with activations on the longest chain through a slot that has no norm and no residual sum."""
@@ -175,6 +181,7 @@ class Surroundings:
         chain, reset = self.chains
         adds = {residual.add.id: residual for residual in self._adds}
         found: dict[str, Stream] = {}
+        plain = {chain[residual.add.id] for residual in self._adds if not self._meets_norm(residual.add)}
         for residual in self._adds:
             first = chain[residual.add.id]
             count = sum(other == first for other in chain.values())
@@ -186,8 +193,24 @@ class Surroundings:
             scaled, normalized = self._before_sum(residual)
             for node_id in residual.branch:
                 for use in self.graph.nodes[node_id].params:
-                    found.setdefault(use.name, Stream(count, lookups, scaled, normalized))
+                    post = count > 1 and first not in plain
+                    found.setdefault(use.name, Stream(count, lookups, scaled, normalized, post))
         return found
+
+    def _meets_norm(self, node: Node) -> bool:
+        """Whether all that reads a signal is a norm, past whatever only arranges it."""
+        assert self.graph is not None
+        stack, met = [node.id], False
+        while stack:
+            for reader in (self.graph.nodes[i] for i in self.graph.consumers[stack.pop()]):
+                if "part_of" in reader.attrs:
+                    continue
+                if reader.kind in ("shape", "cast", "dropout"):
+                    stack.append(reader.id)
+                elif reader.kind != "norm":
+                    return False
+                met = True
+        return met
 
     def _previous(self, residual: ResidualAdd, adds: Mapping[int, ResidualAdd]) -> tuple[int | None, bool]:
         """The sum before on the same stream, and whether a norm lies between."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from fanin.errors import InputError
+from fanin.errors import InputError, PlanError
 from fanin.initializers import (
     SUO,
     Blocks,
@@ -16,6 +16,7 @@ from fanin.initializers import (
     LecunNormal,
     Mirrored,
     Normal,
+    Rescaled,
     VarianceScaling,
     Zeros,
 )
@@ -120,6 +121,8 @@ class Auto(Scheme):
             return self._head(slot, link)
         if link is not None:
             return _linked(slot, link)
+        if around.stream(slot.name).post_norm and self.residual == "depth":
+            return _in_post_norm(slot, context)
         if slot.ends_residual:
             return self._branch_end(slot, around)
         return _unscaled_queries(slot, context) or by_nonlinearity(slot, around)
@@ -191,6 +194,9 @@ class Auto(Scheme):
             ), f"embedding, {with_head}: {head:g}/√{width}, so that logits have std {head:g}"
         if product:
             return (head**2 / width) ** 0.25, f"embedding in a dot product of width {width}: products of std {head:g}"
+        if around.in_post_norm(slot.name) and not product:
+            reason = f"embedding, read through norms only: 1/√{width}, so that Adam changes it as fast as the maps"
+            return 1 / (math.sqrt(width) * factor), reason
         std = 1 / (math.sqrt(len(summed)) * factor)
         share = f" in {len(summed)} equal shares" if len(summed) > 1 else ""
         scaled = f", before it is multiplied by {factor:.4g}" if factor != 1 else ""
@@ -231,6 +237,35 @@ class Auto(Scheme):
             for part in slot.parts
         ]
         return Choice(Blocks(0, parts), f"forget gate {self.forget_bias:g}, so that the cell remembers; other gates 0")
+
+
+def _in_post_norm(slot: Slot, context: Context) -> Choice:
+    """A map in a branch of a stream with a norm after each sum: all but queries and keys times (2N)^−½.
+
+    One update moves the output of branch i by about v_i² + w_i², with v, w the scales of its two maps; the sum over N
+    branches stays of order 1 with v² = w² = 1/(2N) (Wang et al., 2022, with their α = 1).
+    """
+    around = surroundings(context)
+    blocks, branches = architecture(context), around.stream(slot.name).branches
+    usually = _unscaled_queries(slot, context) or by_nonlinearity(slot, around)
+    role = "" if blocks is None else blocks.role(slot)
+    scale = 1 / math.sqrt(2 * branches)
+    words = f"in one of {branches} branches with a norm after each sum: times (2·{branches})^−½ = {scale:.4g}"
+
+    def shrunk(law: Initializer, reason: str) -> Choice:
+        return Choice(Rescaled(law, scale), f"{reason}; {words}")
+
+    if blocks is None or not set(role) <= set("qkv"):
+        return shrunk(usually.initializer, usually.reason)
+    if "v" not in role:
+        return usually
+    if role == "v":
+        return shrunk(usually.initializer, usually.reason)
+    plain = Choice(LecunNormal(), "q, k gain 1")
+    try:
+        return letters("auto", slot, blocks, lambda letter, _: shrunk(LecunNormal(), "v") if letter == "v" else plain)
+    except PlanError:  # how v lies in the tensor is not known: its end alone is scaled
+        return usually
 
 
 def _unscaled_queries(slot: Slot, context: Context) -> Choice | None:
