@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from fanin import compare
-from fanin.compare import Interval, Race, median_interval
+from fanin.compare import Interval, Race, Run, median_interval
 
 AUTO = "auto"
 SCORES = ("accuracy", "loss", "test_loss")
@@ -59,7 +59,8 @@ class Row:
         loss: ``loss(output, target)``; None for cross-entropy or mean squared error.
         score: "accuracy" (test part, higher is better), "loss" (final training loss) or "test_loss" (lower is better).
         references: starts that are shown but not ranked, such as a twin with BatchNorm.
-        learned_below: training loss below which a run counts as having started to learn.
+        learned_below: final training loss below which a run counts as having started to learn; where accuracy is
+            measured, it must also be above chance.
         labels: further plain values for the page: depth, activation, …
     """
 
@@ -171,8 +172,18 @@ def _entry(race: Race, start: str, row: Row) -> dict[str, Any]:
         "first_loss": _plain(median(first)),
         "final_loss": _plain(median(final)),
         "diverged": [run.seed for run, a, b in zip(runs, first, final) if is_diverged(a, b)],
-        "learned": None if below is None else sum(loss < below for loss in final),
+        "learned": None
+        if below is None
+        else sum(a < below and _above_chance(run, race) for run, a in zip(runs, final)),
     }
+
+
+def _above_chance(run: Run, race: Race) -> bool:
+    """Whether the test accuracy, if there is one, tells something: five standard errors of guessing."""
+    classes, samples = race.settings["classes"], race.settings["test_samples"]
+    if run.test_accuracy is None or not classes:
+        return True
+    return run.test_accuracy > (1 + 5 * math.sqrt((classes - 1) / samples)) / classes
 
 
 def is_diverged(first: float, final: float) -> bool:

@@ -1,7 +1,8 @@
 """A 1,000-layer plain tanh perceptron and a 100-layer plain tanh CNN: which starts begin to learn within one epoch.
 
 A run has started to learn where its mean training loss over the last 20 updates of the epoch is at least 0.1 below
-ln 10, the loss of a network to which all classes are alike (a network that learns nothing stays within 0.01 of it).
+ln 10, the loss of a network to which all classes are alike (a network that learns nothing stays within 0.01 of it),
+and the test accuracy is five standard errors above guessing.
 """
 
 from __future__ import annotations
