@@ -191,7 +191,7 @@ def _factors(key: Key, width: int, rank: int, noise: float, identity: float) -> 
     largest = np.take_along_axis(right, np.abs(right).argmax(0)[None], 0)
     coins = sample(Law("normal", 0.0, 1.0), key.child("signs"), rank).astype(np.float64)
     right = right * np.sign(largest) * np.where(coins < 0, -1.0, 1.0)
-    return product @ right / scale, right * scale
+    return (product @ right / scale).astype(np.float32), (right * scale).astype(np.float32)
 
 
 @lru_cache(maxsize=64)

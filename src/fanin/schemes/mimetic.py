@@ -59,7 +59,7 @@ class Mimetic(Scheme):
     Args:
         query_key: (a, b).
         value_output: (c, d).
-        vision: False changes the sign of b and d, as trained language models have it (GPT-2: §3 of the paper).
+        vision: False changes the sign of b and d, as the authors found them in a pretrained GPT-2.
 
     Source: Trockman & Kolter, ICML 2023.
     """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,3 +185,11 @@ def test_a_shaped_op_reads_back_to_its_function():
     bent = Shaped("leaky_relu(negative_slope=0.2)", 2.0, 1.0, 0.5, 3.0)
     assert bent.kinks == (-0.5,)
     assert "leaky_relu(negative_slope=0.2)" in str(bent)
+
+
+def test_the_page_says_what_the_code_does():
+    page = Path(__file__).parents[3] / "docs" / "shaped-activations.md"
+    text = page.read_text(encoding="utf-8").replace("```", "\n")
+    ran = doctest.DocTestRunner().run(doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0))
+    assert ran.attempted > 8
+    assert ran.failed == 0
