@@ -74,7 +74,7 @@ def normalised(
         lengths = (name for name in lines if slots[name].settings.get("norm_of") in hook.found)
         replaced = (name for name, found in hook.found.items() if found.wrote)
         for name in {*hook.moved.values(), *lengths, *replaced}:
-            final[name] = parameters[name].detach().double().cpu().numpy()
+            final[name] = parameters[name].detach().to("cpu", torch.float64, copy=True).numpy()
 
     run_once(model, context.inputs, recipe, context.seed, names, hook, keep)
     written = [_line(line, hook.found.get(line.name), final.get(line.name), beta) for line in recipe.lines]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,10 +17,11 @@ from fanin.graph import classify
 from fanin.materialize import write
 from fanin.recipe import Recipe
 from fanin.trace import _fused
-from fanin.trace._restore import restoring
+from fanin.trace._loss import tensors_in
+from fanin.trace._restore import Guard, restoring
 from fanin.trace._validate import validate
 
-__all__ = ["Hook", "Measured", "Use", "one_pass", "run_once", "spread"]
+__all__ = ["Hook", "Measured", "Use", "Watch", "one_pass", "run_once", "spread", "written"]
 
 _BIASED = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 _ADDING = ("addmm", "baddbmm", "addbmm", "addmv")
@@ -90,13 +92,9 @@ def run_once(
         TraceError: if the model raised.
     """
     arguments, keywords = validate(model, inputs, None, None)
-    with restoring(model, seed) as guard, torch.no_grad():
-        for parameter in model.parameters():
-            guard.protect(parameter)
-        write(model, recipe, seed)
-        mode = _Watching(model, names, hook)
+    with written(model, inputs, recipe, seed), torch.no_grad():
         try:
-            with mode:
+            with _Watching(Watch(model, names, hook)):
                 model(*arguments, **keywords)
         except FaninError:
             raise
@@ -104,6 +102,17 @@ def run_once(
             raise TraceError(f"the model raised {type(error).__name__}: {error}") from error
         if done is not None:
             done(dict(model.named_parameters()))
+
+
+@contextmanager
+def written(model: nn.Module, inputs: Any, recipe: Recipe, seed: int) -> Iterator[Guard]:
+    """The model with ``recipe`` written, for the body; then everything as it was, the batch too."""
+    batch = list(tensors_in(inputs))
+    with restoring(model, seed, batch) as guard:
+        for tensor in (*model.parameters(), *batch):
+            guard.protect(tensor)
+        write(model, recipe, seed)
+        yield guard
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,7 @@ def one_pass(
     seed: int,
     parts: Mapping[str, Sequence[int]],
     goal: Mapping[str, float],
+    run: Callable[[nn.Module, Any, Recipe, int, Collection[str], Hook], None] = run_once,
 ) -> dict[str, Measured]:
     """Find the factors that give each output its standard deviation, in one run; restore everything.
 
@@ -139,6 +149,7 @@ def one_pass(
         seed: what they are drawn with.
         parts: weight → sizes of the maps packed along its out axis, for those that are rescaled one by one.
         goal: weight → standard deviation that its output shall have; others are left.
+        run: the run itself, where more than :func:`run_once` does is made of it.
 
     Returns:
         Weight → what was found, for each that met an op of its own.
@@ -161,7 +172,7 @@ def one_pass(
             factor, std = _rescale(use, use.output, use.parameter, use.bias, goal[use.name])
             found[use.name] = Measured((factor,), (std,))
 
-    run_once(model, inputs, recipe, seed, goal, rescale)
+    run(model, inputs, recipe, seed, goal, rescale)
     return found
 
 
@@ -258,7 +269,7 @@ def _targets(model: nn.Module, names: Collection[str]) -> dict[int, list[_Target
     for name, parameter in model.named_parameters():
         if name in names:
             start = parameter.data_ptr()
-            target = _Target(name, parameter.detach(), start, start + parameter.numel() * parameter.element_size())
+            target = _Target(name, parameter.data, start, start + parameter.numel() * parameter.element_size())
             found.setdefault(parameter.untyped_storage().data_ptr(), []).append(target)
     return found
 
@@ -268,69 +279,61 @@ def _classified(name: str, module: str) -> tuple[str, str]:
     return classify(name, module)
 
 
-class _Watching(TorchFunctionMode):
+class Watch:
+    """Calls a hook at the first use of each weight, as seen from the calls of torch functions.
+
+    Args:
+        model: the model that runs.
+        names: canonical names of the weights.
+        hook: what to do at a first use.
+    """
+
     def __init__(self, model: nn.Module, names: Collection[str], hook: Hook) -> None:
-        super().__init__()
         self.targets, self.hook = _targets(model, names), hook
         self.made: dict[int, _Made] = {}
         self.seen: dict[str, list[tuple[int, int]]] = {}
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        keywords = kwargs or {}
-        if func is nn.functional.multi_head_attention_forward:
-            return self._descend(func, args, keywords)
-        result = func(*args, **keywords)
+    def saw(self, func: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any], result: Any) -> None:
+        """Look at one call and what it returned; where it is a first use, both are changed in place."""
         name = getattr(func, "__name__", "")
         if name == "_weight_norm":
             self._remember(args, result)
-            return result
+            return
         op, kind = _classified(name, getattr(func, "__module__", None) or "")
         if kind not in ("linear", "matmul") or not isinstance(result, torch.Tensor) or not result.is_floating_point():
-            return result
+            return
         operands = tuple(_tensors((*args, *keywords.values())))
         for position, tensor in enumerate(operands):
             found = self._target(tensor)
-            if found is not None and self._is_first(found, tensor):
-                added = _added(op, args, keywords)
-                made = found if isinstance(found, _Made) else None
-                target = found.target if isinstance(found, _Made) else found
-                self.hook(
-                    Use(
-                        target.name,
-                        target.parameter,
-                        tensor,
-                        None if made is None else made.length,
-                        op,
-                        position,
-                        operands,
-                        args,
-                        keywords,
-                        result,
-                        _shaped(op, added),
-                        added,
-                        lambda: func(*args, **keywords),
-                    )
+            if found is None or not self._is_first(found, tensor):
+                continue
+            added = _added(op, args, keywords)
+            made = found if isinstance(found, _Made) else None
+            target = found.target if isinstance(found, _Made) else found
+            with torch.no_grad():
+                # ``data``: who records the run must not take the changes for a part of it.
+                use = Use(
+                    target.name,
+                    target.parameter,
+                    tensor.data,
+                    None if made is None else made.length,
+                    op,
+                    position,
+                    operands,
+                    args,
+                    keywords,
+                    result.data,
+                    _shaped(op, added),
+                    None if added is None else added.data,
+                    lambda: func(*args, **keywords),
                 )
-                break
-        return result
-
-    def _descend(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run the Python body of multi-head attention under this mode instead of treating it as one function."""
-        functional = nn.functional
-        original = functional.has_torch_function  # type: ignore[attr-defined]
-        functional.has_torch_function = lambda _: False  # type: ignore[attr-defined]
-        try:
-            with self:
-                return func(*args, **kwargs)
-        finally:
-            functional.has_torch_function = original  # type: ignore[attr-defined]
+                self.hook(use)
+            return
 
     def _remember(self, args: tuple[Any, ...], weight: Any) -> None:
         found = self._target(args[0]) if args and isinstance(args[0], torch.Tensor) else None
         if isinstance(found, _Target) and len(args) > 1 and isinstance(weight, torch.Tensor):
-            self.made[weight.untyped_storage().data_ptr()] = _Made(found, weight, args[1].detach())
+            self.made[weight.untyped_storage().data_ptr()] = _Made(found, weight, args[1].data)
 
     def _target(self, tensor: torch.Tensor) -> _Target | _Made | None:
         """The weight that a tensor shows, whatever view of it was passed."""
@@ -354,6 +357,33 @@ class _Watching(TorchFunctionMode):
             return False
         seen.append((first, last))
         return True
+
+
+class _Watching(TorchFunctionMode):
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self.watch = watch
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        keywords = kwargs or {}
+        if func is nn.functional.multi_head_attention_forward:
+            return self._descend(func, args, keywords)
+        result = func(*args, **keywords)
+        self.watch.saw(func, args, keywords, result)
+        return result
+
+    def _descend(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the Python body of multi-head attention under this mode instead of treating it as one function."""
+        functional = nn.functional
+        original = functional.has_torch_function  # type: ignore[attr-defined]
+        functional.has_torch_function = lambda _: False  # type: ignore[attr-defined]
+        try:
+            with self:
+                return func(*args, **kwargs)
+        finally:
+            functional.has_torch_function = original  # type: ignore[attr-defined]
 
 
 def _tensors(values: Sequence[Any]) -> Iterator[torch.Tensor]:

@@ -152,16 +152,12 @@ def _rates(recipe: Recipe, context: Context) -> tuple[Any, dict[str, float]]:
     """The graph, and r of each parameter that has a gradient, with the recipe written; the model is put back."""
     import torch
 
-    from fanin.materialize import write
+    from fanin.schemes._one_pass import written
     from fanin.trace import trace
-    from fanin.trace._restore import restoring
 
     model = context.model
     assert model is not None
-    with restoring(model, context.seed) as guard:
-        for parameter in model.parameters():
-            guard.protect(parameter)
-        write(model, recipe, context.seed)
+    with written(model, context.inputs, recipe, context.seed):
         run = trace(model, context.inputs, context.target, statistics=False, seed=context.seed)
         rates = {}
         with torch.no_grad():
