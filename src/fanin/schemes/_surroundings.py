@@ -176,8 +176,9 @@ class Surroundings:
 
     @cached_property
     def _streams(self) -> Mapping[str, Stream]:
-        """Slot that ends a branch → its stream."""
-        assert self.graph is not None
+        """Slot in a branch → its stream."""
+        if self.graph is None:
+            return {}
         chain, reset = self.chains
         adds = {residual.add.id: residual for residual in self._adds}
         found: dict[str, Stream] = {}

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from fanin import theory
 from fanin.errors import InputError, PlanError
 from fanin.graph import heads, residual_adds
-from fanin.initializers import Constant, GlorotLogistic, GlorotUniform, HeNormal, LecunNormal, Normal, Ones, Zeros
+from fanin.initializers import SUO, Constant, GlorotLogistic, GlorotUniform, HeNormal, LecunNormal, Normal, Ones, Zeros
 from fanin.materialize import write
 from fanin.schemes import plan
 from fanin.slots import find
@@ -392,17 +392,19 @@ def test_torchs_default_does_not(name):
     assert max(spans(started(name, "torch"))) > 10
 
 
-def test_a_shallow_tanh_net_is_glorot_and_a_deep_one_critical():
+def test_a_shallow_tanh_net_is_glorot_and_a_deep_one_orthogonal_or_critical():
     shallow, x, _ = chain(nn.Tanh, depth=4, width=16)
     deep, _, _ = chain(nn.Tanh, depth=5, width=16)
     assert planned(shallow, x)["0.weight"] == GlorotUniform()
-    line = planned(deep, x).line("0.weight")
-    assert gain(line) ** 2 == pytest.approx(1.76095464)  # Schoenholz et al., 2017: σ_b² = 0.05
-    assert planned(deep, x)["0.bias"] == Normal(std=math.sqrt(0.05))
-    assert planned(deep)["0.weight"] == planned(deep, x)["0.weight"]
+    assert planned(deep, x)["2.weight"] == SUO(theory.paired("tanh", 5).gain)
+    assert planned(deep, x)["2.bias"] == Zeros()
+    line = planned(deep).line("0.weight")  # without inputs: Schoenholz et al., 2017, σ_b² = 0.05
+    assert gain(line) ** 2 == pytest.approx(1.76095464)
+    assert planned(deep)["0.bias"] == Normal(std=math.sqrt(0.05))
 
 
 def test_a_chain_that_no_start_can_save_is_said_so():
     deep, x, _ = chain(nn.Sigmoid, depth=6, width=16)
-    assert "logistic" in planned(deep, x).notes[0]
+    assert "logistic" in planned(deep).notes[0]
+    assert not planned(deep, x).notes  # its units are paired
     assert not planned(*chain(nn.Tanh, depth=6, width=16)[:2]).notes
