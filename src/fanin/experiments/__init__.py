@@ -14,8 +14,11 @@ from fanin.experiments import (
     mnist_curves,
     mnist_tanh,
     orthogonal,
+    pretraining,
     residual,
+    residual_depth,
     sigmoid_4x,
+    siren,
     symmetry,
     thousand_layers,
     weight_decay,
@@ -44,8 +47,11 @@ for _module in (
     critical,
     orthogonal,
     residual,
+    residual_depth,
+    siren,
     mitigations,
     weight_decay,
+    pretraining,
     thousand_layers,
 ):
     REGISTRY.add(_module.EXPERIMENT.name, _module.EXPERIMENT)
