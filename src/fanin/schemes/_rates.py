@@ -130,7 +130,7 @@ class _Walk:
                 exponents.append(self._through(node, [exponents[i] for i in node.inputs]))
         for output in self.graph.outputs:
             self.rows.append(exponents[output])
-        rows = np.array(self.rows).reshape(-1, len(self.names))
+        rows = np.array(self.rows).reshape(len(self.rows), len(self.names))
         return Symmetry(self.names, exponents, rows, self.followers, because)
 
     def _none(self) -> NDArray[np.float64]:
