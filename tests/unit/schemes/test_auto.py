@@ -357,7 +357,8 @@ def spans(run):
     """Largest over smallest second moment, forward and backward, along the residual stream or the chain."""
     sums = [residual.add.id for residual in residual_adds(run.graph)]
     outlets = {node.id for node in heads(run.graph)}
-    places = sums if len(sums) > 1 else [n.id for n in run.graph.weight_ops() if n.id not in outlets]
+    # The first sum holds the embeddings, whose scale the norm after it takes out where there is one.
+    places = sums[1:] if len(sums) > 1 else [n.id for n in run.graph.weight_ops() if n.id not in outlets]
     found = []
     for direction in ("forward", "backward"):
         values = [s.second_moment for s in run.signals.select(direction) if s.node in places]
