@@ -5,6 +5,7 @@ from fanin.schemes._base import Choice as Choice
 from fanin.schemes._base import Context as Context
 from fanin.schemes._base import Keep as Keep
 from fanin.schemes._base import Scheme as Scheme
+from fanin.schemes._observe import observe as observe
 from fanin.schemes._plan import names as names
 from fanin.schemes._plan import plan as plan
 from fanin.schemes.admin import Admin
@@ -112,4 +113,4 @@ for _scheme in (
 ):
     REGISTRY.add(_scheme.name, _scheme)
 
-__all__ = ["REGISTRY", "Choice", "Context", "Keep", "Scheme", "names", "plan"]
+__all__ = ["REGISTRY", "Choice", "Context", "Keep", "Scheme", "names", "observe", "plan"]

@@ -43,7 +43,7 @@ def test_every_channel_has_mean_beta_and_variance_1(name, filters):
     torch.manual_seed(0)
     model = build()
     write(model, planned(Krahenbuhl(filters=filters, beta=0.1, between=False), model, x))
-    # Filters of whitened patches weigh directions of small variance most: terms cancel, and digits of float32 with them.
+    # Filters of whitened patches weigh directions of small variance most: terms cancel, and float32 loses digits.
     close = 5e-5 if filters == "kmeans" else 2e-6
     for module, y in first_outputs(model, x).items():
         assert (y.std(0, correction=0) - 1).abs().max() < close

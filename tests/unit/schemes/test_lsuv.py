@@ -14,9 +14,12 @@ from fanin.errors import InputError, PlanError, TraceError
 from fanin.initializers import Blocks, Normal, Rescaled, Zeros
 from fanin.materialize import write
 from fanin.recipe import Recipe
-from fanin.schemes import plan
+from fanin.schemes import names, observe, plan
 from fanin.schemes._examples import ResNet, Transformer, batch
 from fanin.slots import find
+from fanin.trace import trace
+
+from ._nets import OutOfOrder, same, snapshot
 
 MAPS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 
@@ -63,19 +66,6 @@ def unscaled(law):
     if isinstance(law, Blocks):
         return Blocks(law.axis, [(n, size, unscaled(inner), *own) for n, size, inner, *own in law.config["parts"]])
     return law
-
-
-class OutOfOrder(nn.Module):
-    """Defined in another order than used, an in-place ReLU right after a map, and one map used twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.last, self.twice, self.first = nn.Linear(12, 3), nn.Linear(12, 12), nn.Linear(5, 12)
-
-    def forward(self, x):
-        x = F.relu(self.first(x), inplace=True)
-        x = self.twice(torch.tanh(self.twice(x)))
-        return self.last(F.relu_(x))
 
 
 def cnn():
@@ -220,3 +210,94 @@ def test_half_precision_and_meta():
         meta = nn.Linear(3, 3)
     with pytest.raises(InputError, match="meta"):
         fanin.plan(meta, torch.ones(2, 3), scheme="lsuv")
+
+
+def strip(graph):
+    return graph.nodes, graph.outputs, dict(graph.modules), graph.batch_size
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_run_that_measures_lends_its_graph(name):
+    build, x = NETS[name]
+    torch.manual_seed(0)
+    model = build()
+    expected = trace(model, x, statistics=False).graph
+    before = snapshot(model)
+    assert strip(observe("he", model, x)) == strip(expected)
+    lent = observe("lsuv", model, x)
+    assert strip(lent) == strip(expected)
+    assert same(before, snapshot(model))
+    runs = []
+    handle = model.register_forward_hook(lambda *_: runs.append(1))
+    slots = find(model, lent)
+    recipe = plan("lsuv", slots, lent, model=model, inputs=x)
+    known = len(runs)
+    again = plan("lsuv", slots, lent, model=model, inputs=x)  # what the run measured was taken out
+    handle.remove()
+    assert len(runs) == known + 1
+    # The table of positions of the transformer is known by its use alone: its first plan had to wait for the graph.
+    assert known == (1 if name == "transformer" else 0)
+    assert again == recipe
+
+
+def test_what_was_measured_serves_the_same_plan_alone():
+    model, x = cnn(), batch(16, 3, 8, 8)
+    direct = plan("lsuv", find(model), model=model, inputs=x, seed=3)
+    for seed, runs_expected in ((3, 0), (4, 1)):
+        lent = observe("lsuv", model, x, seed=3)
+        runs = []
+        handle = model.register_forward_hook(lambda *_, to=runs: to.append(1))
+        found = plan("lsuv", find(model, lent), lent, model=model, inputs=x, seed=seed)
+        handle.remove()
+        assert len(runs) == runs_expected
+        assert (dict(found) == dict(direct)) == (seed == 3)
+    lent = observe("lsuv", model, x, seed=3)
+    other = plan("lsuv", find(model, lent), lent, model=model, inputs=x, seed=3, overrides={"0.weight": Normal(std=1)})
+    assert other["2.weight"] != direct["2.weight"]  # overrides that the run did not know of: measured again
+    lent = observe("lsuv", model, x, head_std=0.5)
+    found = plan("lsuv", find(model, lent), lent, model=model, inputs=x)  # another goal for the head
+    assert dict(found) == dict(plan("lsuv", find(model), model=model, inputs=x))
+
+
+def test_observing_refuses_what_planning_does():
+    model, x = nn.Linear(4, 2), batch(8, 4)
+    assert strip(observe("lsuv", model, x, no_such_option=1)) == strip(observe("he", model, x))
+    with pytest.raises(InputError, match="lsvu"):
+        observe("lsvu", model, x)
+    with pytest.raises(InputError, match="inputs"):
+        observe("lsuv", model, 3)
+    assert strip(observe("lsuv", model, x, overrides={"nothing": Zeros()})) == strip(observe("he", model, x))
+    frozen = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)).requires_grad_(False)
+    assert strip(observe("lsuv", frozen, x)) == strip(trace(frozen, x, statistics=False).graph)
+    assert "lsuv" in names()
+
+
+@pytest.mark.parametrize("scheme", ["he", "lsuv"])
+def test_the_batch_is_put_back(scheme):
+    model, x = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 4)), batch(16, 6)
+    before = x.clone()
+    graph = observe(scheme, model, x)
+    assert torch.equal(x, before)
+    plan("lsuv", find(model), model=model, inputs=x)
+    assert torch.equal(x, before)
+    assert [node.op for node in graph.nodes] == ["argument", "relu", "linear"]
+    model(x)
+    assert not torch.equal(x, before)  # twin
+
+
+def test_projections_that_come_one_after_the_other():
+    """Cross attention multiplies by rows of the packed weight: first those of q, then those of k and v."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attend = nn.MultiheadAttention(16, 2, batch_first=True)
+
+        def forward(self, x, y):
+            return self.attend(x, y, y, need_weights=False)[0]
+
+    model, (x, y) = Net(), (batch(8, 5, 16) * 3, batch(8, 7, 16) * 0.2)
+    write(model, plan("lsuv", find(model), model=model, inputs=(x, y)))
+    q, k, v = model.attend.in_proj_weight.detach().chunk(3)
+    spreads = [float(F.linear(given, w).var(correction=0)) for given, w in ((x, q), (y, k), (y, v))]
+    assert spreads == pytest.approx([1] * 3, rel=1e-4)
