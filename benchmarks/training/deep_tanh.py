@@ -59,12 +59,12 @@ def perceptron(layers: int) -> nn.Module:
 
 
 def convolutions(layers: int) -> nn.Module:
-    """``layers`` convolutions of 3 × 3 with tanh, circular as in the theory; the mean over the image; a linear head."""
+    """``layers`` convolutions of 3 × 3 with tanh after each, and a linear head on all positions."""
     channels = [1, *[CHANNELS] * layers]
     hidden: list[nn.Module] = []
     for fan_in, fan_out in itertools.pairwise(channels):
-        hidden += [nn.Conv2d(fan_in, fan_out, 3, padding=1, padding_mode="circular"), nn.Tanh()]
-    return nn.Sequential(*hidden, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(CHANNELS, 10))
+        hidden += [nn.Conv2d(fan_in, fan_out, 3, padding=1), nn.Tanh()]
+    return nn.Sequential(*hidden, nn.Flatten(), nn.Linear(CHANNELS * 49, 10))
 
 
 def critical(model: nn.Module) -> None:
@@ -110,7 +110,7 @@ def rows(settings: Settings) -> list[Row]:
             partial(perceptron, LAYERS),
             {"critical orthogonal": critical},
             2,
-            50,
+            100,
             lrs=(1e-3, 3e-3),
             labels={"depth": LAYERS, "kind": "MLP"},
         ),
@@ -119,7 +119,7 @@ def rows(settings: Settings) -> list[Row]:
             partial(convolutions, CONVOLUTIONS),
             {"delta_orthogonal": "delta_orthogonal"},
             4,
-            50,
+            100,
             lrs=(1e-2, 3e-2),
             labels={"depth": CONVOLUTIONS, "kind": "CNN"},
         ),
