@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from fanin.graph import Graph, Node, ParamUse
 
-__all__ = ["Symmetry", "apart"]
+__all__ = ["Symmetry", "apart", "is_added"]
 
 _HOMOGENEOUS = ("relu", "leaky_relu", "prelu", "rrelu", "abs", "identity")
 _DEGREES = {**dict.fromkeys(_HOMOGENEOUS, 1.0), "relu_squared": 2.0, "square": 2.0, "sqrt": 0.5, "sign": 0.0}
@@ -96,11 +96,16 @@ def _unfit(graph: Graph, weights: Collection[str]) -> dict[str, str]:
         if not uses:
             because[name] = "not reached"
         for node, use in uses:
-            if node.kind != "linear" or use.argument == "bias":
+            if node.kind != "linear" or is_added(node, use):
                 because[name] = f"also used by {node.op}"
             elif not _is_shown(graph, node, use.argument):
                 because[name] = "a function of it is used"
     return because
+
+
+def is_added(node: Node, use: ParamUse) -> bool:
+    """Whether a linear map adds a parameter to its product; ``addmm(b, x, W)`` calls its bias "input"."""
+    return use.argument == "bias" or (use.argument == "input" and node.op in ("addmm", "baddbmm", "addbmm", "addmv"))
 
 
 def _is_shown(graph: Graph, node: Node, argument: str) -> bool:
@@ -161,11 +166,11 @@ class _Walk:
     def _linear(self, node: Node, inputs: list[NDArray[np.float64]]) -> NDArray[np.float64]:
         total = sum(inputs, start=self._none())
         for use in node.params:
-            if use.argument != "bias" and use.name in self.index:
+            if not is_added(node, use) and use.name in self.index:
                 total = total.copy()
                 total[self.index[use.name]] += 1
         for use in node.params:
-            if use.argument == "bias":
+            if is_added(node, use):
                 self._follow(node, use, total)
         return total
 

@@ -114,7 +114,7 @@ class _Walk:
         from fanin.theory import weight_moments
 
         assert context.graph is not None
-        self.graph, self.slots, self.own = context.graph, context.slots, own
+        self.graph, self.slots, self.own = _named(context.graph), context.slots, own
         self.weights = {**_kept(context, recipe), **weight_moments(recipe, context.slots)}
         self.given = _given(context.graph, context if inputs == "batch" else None)
         self.decided: dict[str, tuple[float, float]] = {}
@@ -163,6 +163,19 @@ class _Walk:
         if self.assumed:
             notes.append(f"Taken as of mean 0 and variance 1: {_listed(self.assumed)}.")
         return notes
+
+
+def _named(graph: Graph) -> Graph:
+    """The graph with every bias of a linear map called so, also that of ``addmm(b, x, W)``."""
+    from fanin.schemes._rates import is_added
+
+    nodes = []
+    for node in graph.nodes:
+        if node.kind == "linear" and any(is_added(node, use) for use in node.params):
+            uses = (replace(use, argument="bias") if is_added(node, use) else use for use in node.params)
+            node = replace(node, params=tuple(uses))
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
 
 
 def _listed(places: Iterable[str], most: int = 4) -> str:

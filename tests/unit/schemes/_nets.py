@@ -38,6 +38,17 @@ def cnn():
     return nn.Sequential(*body, nn.Flatten(), nn.Linear(864, 5))
 
 
+class InputFirst(nn.Module):
+    """A map stored (in, out) that adds its bias first, as the Conv1D of transformers."""
+
+    def __init__(self, before, after):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(before, after)), nn.Parameter(torch.randn(after))
+
+    def forward(self, x):
+        return torch.addmm(self.bias, x, self.weight)
+
+
 IDS = torch.arange(24).reshape(4, 6) % 19
 
 NETS = {

@@ -19,7 +19,7 @@ from fanin.schemes.autoinit import AutoInit
 from fanin.slots import find
 from fanin.trace import trace
 
-from ._nets import IDS, planned, same, snapshot
+from ._nets import IDS, InputFirst, planned, same, snapshot
 
 # g2 = (E f²)^-½ for z ~ N(0, 1), by composite Gauss–Legendre quadrature and in closed form.
 G2 = {
@@ -129,6 +129,14 @@ def test_keyword_inputs_of_the_batch():
     x = {"left": batch(8, 50) * 2, "right": batch(8, 50) * 5}
     recipe = planned(AutoInit(inputs="batch"), Net(), x)
     assert recipe.line("a.weight").std / recipe.line("b.weight").std == pytest.approx(2.5, rel=1e-5)
+
+
+def test_maps_that_add_their_bias_first():
+    model = nn.Sequential(InputFirst(64, 64), nn.ReLU(), InputFirst(64, 5))
+    recipe = planned(AutoInit(), model, batch(8, 64))
+    assert recipe.line("2.weight").std * 8 == pytest.approx(math.sqrt(2), rel=1e-9)
+    noisy = planned(AutoInit(), model, batch(8, 64), overrides={"0.bias": Normal(std=1.0)})
+    assert noisy.line("2.weight").std * 8 == pytest.approx(1, rel=1e-9)  # 1 + 1 before the ReLU
 
 
 def test_weight_norm_follows():

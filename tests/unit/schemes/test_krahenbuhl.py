@@ -17,7 +17,7 @@ from fanin.schemes.krahenbuhl import Krahenbuhl
 from fanin.slots import find
 from fanin.trace import trace
 
-from ._nets import NETS, cnn, first_outputs, mlp, planned, same, snapshot
+from ._nets import NETS, InputFirst, cnn, first_outputs, mlp, planned, same, snapshot
 
 
 def rates(model, x, target=None):
@@ -90,6 +90,23 @@ def test_the_function_never_changes(name):
     if name in ("cnn", "resnet", "transformer"):  # tanh holds almost all weights of the others in place
         assert spreads[1] < 0.97 * spreads[0]
         assert not torch.allclose(*weights, rtol=0.05)
+
+
+@pytest.mark.parametrize("filters", ["gaussian", "pca"])
+def test_maps_that_add_their_bias_first(filters):
+    model, x = (
+        nn.Sequential(InputFirst(6, 40), nn.ReLU(), InputFirst(40, 20), nn.ReLU(), InputFirst(20, 4)),
+        batch(64, 6),
+    )
+    write(model, planned(Krahenbuhl(filters=filters, beta=0.5, between=False), model, x))
+    before, out = rates(model, x), model(x).detach()
+    for y in first_outputs(model, x, InputFirst).values():
+        assert (y.std(0, correction=0) - 1).abs().max() < 2e-6
+        assert (y.mean(0) - 0.5).abs().max() < 2e-6
+    write(model, planned(Krahenbuhl(filters=filters, beta=0.5), model, x))
+    assert apart(before) > 2  # twin
+    assert apart(rates(model, x)) < 1 + 1e-4
+    assert torch.allclose(model(x).detach(), out, atol=1e-5)
 
 
 def test_what_cannot_be_rescaled_is_told():
