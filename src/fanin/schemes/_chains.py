@@ -43,12 +43,12 @@ class Link:
     @property
     def out(self) -> bool:
         """Outputs come in mirrored pairs."""
-        return self.point is not None and not self.point.odd
+        return self.point is not None and self.point.pairs
 
     @property
     def into(self) -> bool:
         """Inputs come in mirrored pairs."""
-        return self.before is not None and not self.before.odd
+        return self.before is not None and self.before.pairs
 
     @property
     def weight_var(self) -> float:
@@ -72,7 +72,7 @@ def _chains(context: Context, graph: Graph) -> dict[str, Link]:
         if node is None or slot.is_head or slot.normalized or slot.ends_residual or around.depth(slot.name) <= DEEP:
             continue
         point = _point(slot, around.depth(slot.name))
-        readers = [] if point is None else _readers(slot, node, context, graph, paired=not point.odd)
+        readers = [] if point is None else _readers(slot, node, context, graph, paired=point.pairs)
         if point is not None and readers:
             points[slot.name], edges[slot.name] = point, readers
     before = {reader: points[name] for name, readers in edges.items() for reader in readers}

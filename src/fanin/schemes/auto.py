@@ -304,7 +304,7 @@ def _linked(slot: Slot, link: Link) -> Choice:
         assert link.before is not None
         return Choice(law, f"{words}, which it ends{f', subtracting pairs of {link.before.name}' if link.into else ''}")
     passes = "linear" if link.point.linear else f"with q = {link.point.q:.3g}, χ = {link.point.chi_perp:.4g}"
-    if link.point.odd:
+    if not link.point.pairs:
         return Choice(law, f"{words}: {link.point.name} follows, {passes}")
     return Choice(
         law, f"{words}: units in mirrored pairs, {link.point.name}(z) − {link.point.name}(−z) passes {passes}"

@@ -65,7 +65,7 @@ def test_signals_keep_the_point_they_were_planned_for(activation):
             if isinstance(layer, nn.Linear):
                 seen.append(float(h.square().mean()))
     assert all(abs(math.log(q / point.q)) < math.log(1.5) for q in seen)
-    assert bool(paired(recipe)) != point.odd
+    assert bool(paired(recipe)) == point.pairs
 
 
 def test_a_short_chain_and_one_with_norms_are_as_before():
