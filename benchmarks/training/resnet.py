@@ -10,6 +10,7 @@ A twin is a reference: it is not ranked. Where a method adds scalars to the netw
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -169,6 +170,16 @@ STARTS: dict[str, Any] = {
     "auto": "auto",
     TWIN: usual,
 }
+
+
+def behind(row: Mapping[str, Any], start: str = "auto") -> float:
+    """How far a start's median test accuracy is below that of the twin with BatchNorm; negative where it is above.
+
+    Args:
+        row: a measured row of this table.
+        start: of the network without norms.
+    """
+    return float(row["starts"][TWIN]["median"] - row["starts"][start]["median"])
 
 
 def rows(settings: Settings) -> list[Row]:
