@@ -101,11 +101,22 @@ def rows(settings: Settings) -> list[Row]:
     return found
 
 
-def beaten(row: Mapping[str, Any]) -> dict[str, bool]:
-    """Pre-trained start → whether its interval lies above those of both small Gaussians.
+def beaten(row: Mapping[str, Any]) -> dict[str, str]:
+    """Pre-trained start → how it stands against the better one of both small Gaussians.
 
     Args:
         row: as from ``measure``.
+
+    Returns:
+        "clearly" where its interval lies above both of theirs, "by the median" where only its median lies above both
+        of theirs, else "no".
     """
-    small = max(interval(row["starts"][name]).high for name in SMALL)
-    return {name: interval(row["starts"][name]).low > small for name in GREEDY}
+    small = [interval(row["starts"][name]) for name in SMALL]
+
+    def judged(name: str) -> str:
+        mine = interval(row["starts"][name])
+        if mine.low > max(other.high for other in small):
+            return "clearly"
+        return "by the median" if mine.median > max(other.median for other in small) else "no"
+
+    return {name: judged(name) for name in GREEDY}
