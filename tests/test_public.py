@@ -32,6 +32,7 @@ SIGNATURES = {
     "fill_": ["tensor", "initializer", "seed", "name", "fans"],
     "trace": ["model", "inputs", "target", "loss"],
     "fast": ["seed"],
+    "rewire_": ["model", "inputs", "target", "scheme", "options"],
 }
 
 

@@ -10,7 +10,6 @@ from fanin import schemes
 from fanin.errors import InputError
 from fanin.recipe import Recipe
 from fanin.slots import find
-from fanin.trace import trace as run_trace
 
 __all__ = ["plan"]
 
@@ -45,7 +44,6 @@ def plan(model: nn.Module, inputs: Any = None, target: Any = None, *, scheme: st
     """
     if not isinstance(model, nn.Module):
         raise InputError.of("model", type(model).__name__, "a torch.nn.Module")
-    loss = options.get("loss")  # of schemes that learn a start; the trace needs it for targets that no other loss takes
-    graph = None if inputs is None else run_trace(model, inputs, target, loss, statistics=False).graph
+    graph = None if inputs is None else schemes.observe(scheme, model, inputs, target, **options)
     slots = find(model, graph)
     return schemes.plan(scheme, slots, graph=graph, target=target, model=model, inputs=inputs, **options)

@@ -61,7 +61,9 @@ def show_recipe(recipe: Recipe, screen: Screen | None = None) -> None:
 
 
 def _brief(initializer: Initializer) -> str:
-    """Its repr without the arguments that are defaults."""
+    """Its repr without the arguments that are defaults; its own short one where it holds many numbers."""
+    if "__repr__" in vars(type(initializer)):
+        return repr(initializer)
     defaults = {name: p.default for name, p in inspect.signature(type(initializer)).parameters.items()}
     changed = {key: value for key, value in initializer.config.items() if key not in defaults or defaults[key] != value}
     arguments = (
