@@ -49,8 +49,8 @@ def sentences(found: dict[str, Any]) -> str:
             gain = 100 * (starts[greedy]["median"] - starts[random]["median"])
             apart = starts[greedy]["low"] > starts[random]["high"] or starts[greedy]["high"] < starts[random]["low"]
             told.append(
-                f"- {result['on']}, {row['labels']['depth']} hidden layers: {greedy} {gain:+.1f} points against {random}"
-                f" ({'intervals apart' if apart else 'intervals overlap'})."
+                f"- {result['on']}, {row['labels']['depth']} hidden layers: {greedy} {gain:+.1f} points "
+                f"against {random} ({'intervals apart' if apart else 'intervals overlap'})."
             )
     return "\n".join(told)
 

@@ -52,6 +52,18 @@ class RBM(Greedy):
         resume: file from which an interrupted run goes on.
         progress: show a bar.
 
+    Raises:
+        PlanError: if no layer can be trained so, or weights do not stay finite.
+        InputError: if an option, the data or the file to resume from cannot be used.
+
+    Example:
+        >>> import fanin, torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.Sigmoid(), torch.nn.Linear(4, 2))
+        >>> x = torch.linspace(0, 1, 60).reshape(10, 6)
+        >>> recipe = fanin.plan(model, x, scheme="rbm", epochs=2)
+        >>> recipe["0.weight"].array.shape, recipe.notes[0].split(" error")[0]
+        ((4, 6), '0.weight: reconstruction')
+
     Source: Hinton, Osindero & Teh, 2006; Bengio et al., 2007; Hinton, A Practical Guide to Training RBMs, 2010 (all
     default values); Nair & Hinton, 2010 (rectified units).
     """
