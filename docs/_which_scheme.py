@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,10 +102,14 @@ def text(results: Sequence[Row]) -> str:
     behind = [(row, result) for result in results for row in result["rows"] if not ties("auto", row)]
     lost = sum(len(row["starts"]["auto"]["diverged"]) for row in rows)
     seeds = min(row["seeds"] for row in rows)
+    lead = (
+        "**Take `auto`, and give it a batch.** "
+        f"In {len(tied)} of {len(rows)} rows below ({len(tied) / len(rows):.0%}) it is the best start or within one "
+        f"interval of the best; {_runs(lost)} diverged."
+    )
     return f"""# Which scheme when?
 
-**Take `auto`, and give it a batch.** In {len(tied)} of {len(rows)} rows below ({len(tied) / len(rows):.0%}) it is the \
-best start or within one interval of the best; {_runs(lost)} diverged.
+{_wrapped(lead)}
 
 ```python
 import fanin
@@ -111,14 +117,13 @@ import fanin
 fanin.init_(model, x)  # scheme="auto"
 ```
 
-Every start had the same seeds ({seeds} or more), batches, updates and grid of learning rates; its rate was chosen by
-training loss on one seed. Numbers are medians; intervals are 95 % bootstrap intervals of the median. The page is
-written by `docs/_which_scheme.py` from `benchmarks/training/results`; `python -m benchmarks training` measures them
-again.
+Every start of a row had the same seeds ({seeds} or more), batches, updates and grid of learning rates; its rate was
+chosen by training loss on one seed. Numbers are medians; intervals are 95 % bootstrap intervals of the median.
+`python -m benchmarks training` measures them again; `docs/_which_scheme.py` writes this page from the results.
 
 ## In short
 
-| your network | take | measured | not |
+| your network | take | measured | behind |
 | --- | --- | --- | --- |
 {_glance(results)}
 
@@ -153,9 +158,9 @@ def _take(rows: Sequence[Row]) -> str:
 
 
 def _reached(rows: Sequence[Row]) -> str:
-    """The range of what auto reached, beside torch's default."""
+    """The range of what auto reached, then of torch's default and of what is not ranked."""
     parts = []
-    for name in ("auto", "torch"):
+    for name in ("auto", "torch", *dict.fromkeys(name for row in rows for name in row["references"])):
         held = [row for row in rows if name in row["starts"]]
         kinds = {row["score"] for row in held}
         if len(kinds) != 1:
@@ -168,15 +173,23 @@ def _reached(rows: Sequence[Row]) -> str:
 
 
 def _fails(rows: Sequence[Row]) -> str:
-    """Starts that are not good somewhere, most often first."""
+    """Starts that are not good somewhere, those that fail most often first."""
     counts: dict[str, tuple[int, int]] = {}
     for row in rows:
         for name in ranked(row):
             failed, total = counts.get(name, (0, 0))
             counts[name] = failed + (not good(name, row)), total + 1
-    names = [name for name in counts if name != "auto"]
-    found = sorted((name for name in names if counts[name][0]), key=lambda name: (-counts[name][0], name))
-    return ", ".join(f"{name} (behind in {counts[name][0]} of {counts[name][1]})" for name in found) or "all do"
+    groups: dict[tuple[int, int], list[str]] = {}
+    for name, (failed, total) in counts.items():
+        if failed and name != "auto":
+            groups.setdefault((failed, total), []).append(name)
+    ordered = sorted(groups, key=lambda group: (-group[0] / group[1], -group[0]))
+    parts = [f"{', '.join(groups[group])} ({_of(*group)})" for group in ordered]
+    return "; ".join(parts) or "none"
+
+
+def _of(failed: int, total: int) -> str:
+    return f"{failed} of {total} rows" if total > 1 else "the one row"
 
 
 def _names(names: Sequence[str]) -> str:
@@ -218,13 +231,24 @@ def _section(result: Row) -> str:
     words = {"accuracy": "Test accuracy", "loss": "Final training loss", "test_loss": "Test loss"}[first["score"]]
     steps = sorted({row["steps"] for row in rows})
     budget = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
+    about = f"{words} after {budget} updates of {_optimizers(rows)}{_source(first, result)}.{_failing(rows)}"
     return f"""## {_title(result)}
 
-{words} after {budget} updates of {_optimizers(rows)}; {first["data"]}.{_failing(rows)}
+{_wrapped(about)}
 
 | {" | ".join(heads)} |
 |{" --- |" * len(heads)}
 {chr(10).join(lines)}"""
+
+
+def _source(row: Row, result: Row) -> str:
+    """The data in words where they say more than the heading, without the folder it lay in."""
+    words = re.sub(r" in /\S+", "", row["data"])
+    return "" if words == result["on"] else f"; {words}"
+
+
+def _wrapped(paragraph: str) -> str:
+    return textwrap.fill(paragraph, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _optimizers(rows: Sequence[Row]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -128,7 +129,7 @@ def measure(row: Row, seeds: int, store: str | os.PathLike[str] | None = None) -
         "row": row.name,
         "score": row.score,
         "labels": dict(row.labels or {}),
-        "data": settings["data"],
+        "data": re.sub(r" in /\S+", "", settings["data"]),  # not the folder of this machine
         "train_samples": settings["train_samples"],
         "test_samples": settings["test_samples"],
         "optimizer": settings["optimizer"],
