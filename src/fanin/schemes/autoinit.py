@@ -114,7 +114,7 @@ class _Walk:
         from fanin.theory import weight_moments
 
         assert context.graph is not None
-        self.graph, self.slots, self.own = _named(context.graph), context.slots, own
+        self.graph, self.slots, self.own = context.graph, context.slots, own
         self.weights = {**_kept(context, recipe), **weight_moments(recipe, context.slots)}
         self.given = _given(context.graph, context if inputs == "batch" else None)
         self.decided: dict[str, tuple[float, float]] = {}
@@ -141,13 +141,16 @@ class _Walk:
 
     def _decide(self, node: Node, call: Any) -> None:
         """Var W = 1/(fan_in E x²) of a weight that meets its first input; the product's where it multiplies two."""
+        from fanin.schemes._rates import is_added
+        from fanin.theory.propagation.linear import without_addend
+
         if node.kind != "linear" or "parameter_only" in node.attrs or not call.inputs:
             return
         for use in node.params:
-            if use.argument == "bias" or use.name not in self.own or use.name in self.decided:
+            if is_added(node, use) or use.name not in self.own or use.name in self.decided:
                 continue
-            mean = math.prod(x.mean for x in call.inputs)
-            second = math.prod(x.second for x in call.inputs)
+            factors = without_addend(call).inputs
+            mean, second = math.prod(x.mean for x in factors), math.prod(x.second for x in factors)
             fans = self.slots[use.name].fans
             if fans is None or not (second > 0 and math.isfinite(second)):
                 continue
@@ -163,19 +166,6 @@ class _Walk:
         if self.assumed:
             notes.append(f"Taken as of mean 0 and variance 1: {_listed(self.assumed)}.")
         return notes
-
-
-def _named(graph: Graph) -> Graph:
-    """The graph with every bias of a linear map called so, also that of ``addmm(b, x, W)``."""
-    from fanin.schemes._rates import is_added
-
-    nodes = []
-    for node in graph.nodes:
-        if node.kind == "linear" and any(is_added(node, use) for use in node.params):
-            uses = (replace(use, argument="bias") if is_added(node, use) else use for use in node.params)
-            node = replace(node, params=tuple(uses))
-        nodes.append(node)
-    return replace(graph, nodes=tuple(nodes))
 
 
 def _listed(places: Iterable[str], most: int = 4) -> str:

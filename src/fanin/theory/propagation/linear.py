@@ -12,7 +12,7 @@ from fanin.graph import ParamUse
 from fanin.theory.propagation._base import Call, Propagator
 from fanin.theory.propagation._flow import Array, Flow, Grad, alike, relations
 
-__all__ = ["Linear"]
+__all__ = ["Linear", "without_addend"]
 
 
 class Linear(Propagator):
@@ -27,6 +27,15 @@ class Linear(Propagator):
         """Sum of n independent products, plus the bias of each unit."""
         if not call.inputs:
             return _parameters_alone(call)
+        alpha, beta = _factors(call)
+        product = without_addend(call)
+        flow = self._multiplied(product).affine(alpha)
+        if product is not call:
+            flow = _sum(flow, call.inputs[0].affine(beta))
+        mean, second = call.moments(_bias_use(call))
+        return flow.plus_units(beta * mean, beta**2 * second)
+
+    def _multiplied(self, call: Call) -> Flow:
         x = _together(call)
         mean_w, second_w = self._weight(call)
         n, m = self.terms(call), x.mean
@@ -40,12 +49,18 @@ class Linear(Propagator):
         flow = Flow(n * mean_w * m, passed(x.second), kernel, unit=self._unit(call), exact=x.exact)
         if x.last is not None and flow.unit != len(call.node.shape) - 1:
             flow = replace(flow, last=passed(x.last))
-        return flow.plus_units(*call.moments(call.node.param("bias")))
+        return flow
 
     def backward(self, call: Call, output: Flow, grad: Grad) -> tuple[Grad | None, ...]:
         """E (Σ_j W_ji g_j)² over the outputs that an input feeds: as many connections back as there were forth."""
         if not call.inputs:
             return ()
+        alpha, beta = _factors(call)
+        product = without_addend(call)
+        passed = self._back(product, grad.times(alpha**2))
+        return passed if product is call else (grad.times(beta**2 * call.ratio()), *passed)
+
+    def _back(self, call: Call, grad: Grad) -> tuple[Grad | None, ...]:
         _, second_w = self._weight(call)
         weight_is_input = _weight_use(call) is None
         result: list[Grad | None] = []
@@ -80,7 +95,7 @@ class Linear(Propagator):
         fan_in = self._fans(call, use)
         if fan_in:
             return fan_in
-        other = use is not None and use.argument in ("other", "mat2") and len(shape) > 1
+        other = use is not None and use.argument in ("other", "mat2", "batch2") and len(shape) > 1
         return float(shape[-2] if other else shape[-1]) if shape else 1.0
 
     def _shared(self, call: Call) -> Array:
@@ -118,8 +133,41 @@ def _together(call: Call) -> Flow:
     return flow
 
 
+_ADDING = ("addmm", "baddbmm", "addbmm", "addmv")
+"""y = β b + α x W, with b as the argument "input"."""
+
+
+def _factors(call: Call) -> tuple[float, float]:
+    """(α, β): what the product and what is added to it are multiplied by."""
+    if call.node.op not in _ADDING:
+        return 1.0, 1.0
+    return float(call.attrs.get("alpha", 1.0)), float(call.attrs.get("beta", 1.0))
+
+
+def without_addend(call: Call) -> Call:
+    """The call without a signal that it adds to its product; the call itself where it adds a parameter or nothing."""
+    places = {use.position for use in call.node.params}
+    if call.node.op not in _ADDING or 0 in places or len(places) + len(call.inputs) < 3:
+        return call
+    return replace(call, node=replace(call.node, inputs=call.node.inputs[1:]), inputs=call.inputs[1:])
+
+
+def _sum(x: Flow, y: Flow) -> Flow:
+    """Sum of a product and what it does not depend on."""
+    cross, exact = 2 * x.mean * y.mean, x.exact and y.exact
+    return Flow(x.mean + y.mean, x.second + y.second + cross, x.kernel + y.kernel + cross, unit=x.unit, exact=exact)
+
+
+def _is_added(call: Call, use: ParamUse) -> bool:
+    return use.argument == "bias" or (use.argument == "input" and call.node.op in _ADDING)
+
+
+def _bias_use(call: Call) -> ParamUse | None:
+    return next((use for use in call.node.params if _is_added(call, use)), None)
+
+
 def _weight_use(call: Call) -> ParamUse | None:
-    uses = [use for use in call.node.params if use.argument != "bias"]
+    uses = [use for use in call.node.params if not _is_added(call, use)]
     named = [use for use in uses if use.argument == "weight"]
     candidates = named or uses
     return candidates[0] if candidates else None
