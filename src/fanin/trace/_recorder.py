@@ -89,7 +89,7 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         if func is nn.functional.multi_head_attention_forward:
             return self._descend(func, args, kwargs)
-        if spec.in_place or "out" in kwargs or _renormalizes(spec, args, kwargs):
+        if spec.in_place or "out" in kwargs or _is_flagged(args, kwargs) or _renormalizes(spec, args, kwargs):
             self._protect(args, kwargs)
         if spec.skip:
             return func(*args, **kwargs)
@@ -387,6 +387,14 @@ class Recorder(TorchFunctionMode):
                 attrs = {**call.attrs, "batch_operand": operand.position}
                 return carry(spec.op, spec.kind, origin.batch, shape_of(tensor), shape_of(out), attrs)
         return None
+
+
+def _is_flagged(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a function may be asked to write to its input: ``relu(x, True)`` and ``relu(x, inplace=True)``.
+
+    Any positional flag counts: at worst something is copied that is not written.
+    """
+    return bool(kwargs.get("inplace")) or any(value is True for value in args)
 
 
 def _renormalizes(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -22,15 +22,16 @@ _CONTAINERS = (list, dict, set, deque, OrderedDict, defaultdict, Counter)
 class Guard:
     """The state of a model before a run.
 
-    Buffers, gradients, modes, attributes and random states are remembered at once; a parameter or a tensor of the
-    batch only when something is about to write to its memory (``protect``), so that a run costs no second copy.
+    The batch, buffers, gradients, modes, attributes and random states are remembered at once, for not every write to
+    them shows (``relu(x, inplace=True)``, scripted code, NumPy); a parameter only when something is about to write to
+    its memory (``protect``), so that a run costs no second model.
     """
 
     def __init__(self, model: nn.Module, given: Iterable[torch.Tensor] = ()) -> None:
         self.model = model
         self.parameters = list(model.parameters())
         self.by_storage: dict[int, list[torch.Tensor]] = {}
-        for tensor in (*self.parameters, *(t for t in given if not _overlaps(t))):
+        for tensor in self.parameters:
             storage = storage_id(tensor)
             if storage is not None:
                 self.by_storage.setdefault(storage, []).append(tensor)
@@ -38,11 +39,12 @@ class Guard:
         self.saved: dict[int, list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]] = {}
         self.modules = [(module, _attributes(module)) for module in model.modules()]
         self.buffers = [(b, b.detach().clone()) for b in model.buffers()]
+        self.given = [(t, t.detach(), t.detach().clone()) for t in given if not (_overlaps(t) or t.is_meta)]
         self.grad_enabled = torch.is_grad_enabled()
         self.random = _RandomState(model)
 
     def protect(self, tensor: torch.Tensor) -> None:
-        """Copy what lies in the memory that ``tensor`` shows, of parameters and batch, before it is written."""
+        """Copy the parameters that lie in the memory that ``tensor`` shows, before it is written."""
         storage = storage_id(tensor)
         if storage is None or storage not in self.by_storage or storage in self.saved:
             return
@@ -59,6 +61,11 @@ class Guard:
                 for parameter, data, values in entries:
                     if parameter.data_ptr() != data.data_ptr():
                         parameter.data = data
+                    data.copy_(values)
+            for tensor, data, values in self.given:
+                if tensor.data_ptr() != data.data_ptr():
+                    tensor.data = data
+                if not _same(data, values):
                     data.copy_(values)
             for buffer, values in self.buffers:
                 if not _same(buffer, values):

@@ -126,18 +126,22 @@ class _Run:
         self, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """With all parameters frozen the gradient is taken with respect to the floating inputs."""
+        leaves: dict[int, torch.Tensor] = {}
         copies: dict[int, torch.Tensor] = {}
 
-        def leaf(value: Any) -> Any:
+        def copy(value: Any) -> Any:
             if isinstance(value, torch.Tensor) and value.is_floating_point():
                 if id(value) not in copies:
-                    copies[id(value)] = value.detach().clone().requires_grad_()
+                    plain = value.clone() if value.is_inference() else value  # which may require no gradient
+                    leaves[id(value)] = plain.detach().requires_grad_()
+                    with torch.enable_grad():  # no leaf itself: that may not be written in place
+                        copies[id(value)] = leaves[id(value)].clone()
                 return copies[id(value)]
             return value
 
-        arguments = tuple(leaf(value) for value in arguments)
-        keywords = {name: leaf(value) for name, value in keywords.items()}
-        self.leaves = list(copies.values())
+        arguments = tuple(copy(value) for value in arguments)
+        keywords = {name: copy(value) for name, value in keywords.items()}
+        self.leaves = list(leaves.values())
         what = "the gradient is that of the inputs" if self.leaves else "no gradient"
         self.notes.append(f"{what}: no parameter requires one")
         return arguments, keywords
