@@ -150,7 +150,7 @@ def row(name: str, build: Any) -> None:
     known = sum(map(bool, answered))
     curved = sum(way.activation is not None for way in ways)
     try:
-        fanin.init_(model, inputs, target)
+        fanin.init_(model, inputs, target, force=True)
         after = " ".join(f.code for f in fanin.check(model, inputs, target).findings) or "clean"
     except fanin.errors.PlanError as error:
         after = "no plan: " + str(error).splitlines()[1].strip()[:60]

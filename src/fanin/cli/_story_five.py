@@ -59,7 +59,7 @@ def build(activation: str, initializer: Initializer | None, inputs: torch.Tensor
     linears = [nn.Linear(UNITS, UNITS) for _ in range(LAYERS)]
     model = nn.Sequential(*(layer for linear in linears for layer in (linear, kinds[activation]())))
     if initializer is None:
-        fanin.init_(model, inputs, seed=seed)
+        fanin.init_(model, inputs, seed=seed, force=True)
         return model
     for index, linear in enumerate(linears):
         fans = fanin.fans.linear((UNITS, UNITS))

@@ -52,7 +52,9 @@ def run(arguments: argparse.Namespace) -> None:
         batch = find_batch(model, arguments)
         recipe = None
         if arguments.scheme:
-            recipe = fanin.init_(model, batch.inputs, batch.target, scheme=arguments.scheme, seed=arguments.seed)
+            recipe = fanin.init_(
+                model, batch.inputs, batch.target, scheme=arguments.scheme, seed=arguments.seed, force=True
+            )
         run_ = trace(model, batch.inputs, batch.target, seed=arguments.seed)
         found = slots.find(model, run_.graph)
         weights = theory.model_moments(dict(model.named_parameters()), found, recipe)

@@ -48,7 +48,7 @@ def checked() -> Report:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 5))
     x, y = torch.randn(64, 16), torch.randint(0, 5, (64,))
-    recipe = fanin.init_(model, x, seed=0)
+    recipe = fanin.init_(model, x, seed=0, force=True)
     return replace(fanin.check(model, x, y), recipe=recipe)
 
 
