@@ -79,7 +79,7 @@ def start(name: str, data: Dataset, seed: int) -> nn.Module:
 
     model, scheme = build(seed), STARTS[name]
     if scheme is not None:
-        fanin.init_(model, data.batch(256, seed=seed, force=True).inputs, scheme=scheme, seed=seed)
+        fanin.init_(model, data.batch(256, seed=seed).inputs, scheme=scheme, seed=seed, force=True)
     return model
 
 
