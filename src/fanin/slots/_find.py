@@ -116,6 +116,9 @@ def _class_name(module: nn.Module) -> str:
 def _by_module(model: nn.Module, name: str, shape: tuple[int, ...]) -> tuple[str, str, Place, Stored]:
     path, _, local = name.rpartition(".")
     stored = resolve(model, path, _submodule(model, path), local)
+    if stored.form == "length":  # a scalar or one per output: only the direction is shaped as the layer's tensor
+        holder, _, direction = stored.partner.rpartition(".")
+        shape = tuple(getattr(_submodule(model, holder), direction).shape)
     place = added(stored.module, stored.name, shape)
     if place is not None:
         return name, "added", place, stored

@@ -94,6 +94,19 @@ def test_weight_norm_starts_as_the_plain_layer_would(scheme):
     assert before != pytest.approx(plain.weight.std().item(), rel=0.1) or scheme == "never"
 
 
+@pytest.mark.parametrize("dim", [None, 0, 1])
+def test_weight_norm_over_all_entries_starts_so_too(dim):
+    plain, normed = nn.Linear(40, 60), nn.utils.parametrizations.weight_norm(nn.Linear(40, 60), dim=dim)
+    for each in (plain, normed):
+        write(each, plan("he", find(each)), seed=0)
+    entries = plain.weight.numel()
+    assert normed.weight.std().item() == pytest.approx(plain.weight.std().item(), rel=10 / math.sqrt(2 * entries))
+    # Twin: with the root of another number of entries it would start elsewhere.
+    with torch.no_grad():
+        normed.parametrizations.weight.original0.mul_(math.sqrt(40 / 60))
+    assert normed.weight.std().item() != pytest.approx(plain.weight.std().item(), rel=10 / math.sqrt(2 * entries))
+
+
 def test_a_zero_direction_would_be_a_division_by_zero():
     normed = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
     write(normed, plan("constant", find(normed)), seed=0)

@@ -91,6 +91,27 @@ def test_weight_norm_has_a_length_and_a_direction(names):
     assert direction.settings["form"] == "direction"
 
 
+@pytest.mark.parametrize("dim", [None, -1, 0, 1])
+@pytest.mark.parametrize(
+    "layer", [lambda: nn.Linear(3, 4), lambda: nn.Conv2d(3, 4, 5), lambda: nn.ConvTranspose1d(3, 4, 5)]
+)
+@pytest.mark.parametrize("modern", [True, False])
+def test_weight_norm_over_any_axis_has_the_fans_of_its_direction(layer, dim, modern):
+    plain = find(layer())["weight"].fans
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wrap = nn.utils.parametrizations.weight_norm if modern else nn.utils.weight_norm
+        module = wrap(layer(), dim=dim)
+    found = find(nn.Sequential(module))
+    direction = next(slot for slot in found.values() if slot.role == "weight")
+    length = next(slot for slot in found.values() if "norm_of" in slot.settings)
+    assert direction.fans == plain
+    assert (length.role, length.settings["norm_of"]) == ("gain", direction.name)
+    assert (length.shape == ()) == (dim in (None, -1))
+    # Twin: the length is no bias and no second weight.
+    assert [slot.role for slot in found.values()].count("gain") == 1
+
+
 def test_spectral_norm_and_pruning_keep_the_fans_and_a_users_parametrization_is_unknown():
     assert find(nn.utils.spectral_norm(nn.Linear(3, 4)))["weight_orig"].fans.fan_in == 3
     modern = find(nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(3, 4))))
