@@ -345,6 +345,35 @@ def test_init_writes_weights_that_load(models: str, tmp_path: Path, capsys: pyte
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
 
 
+def test_options_of_a_scheme(models: str, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = ["plan", models + "deep", "--data", "digits", "--json"]
+    assert main([*plan, "--set", "head_std=0", "--set", "residual=zero"]) == 0
+    recipe = Recipe.from_json(capsys.readouterr().out)
+    assert recipe.lines[-2].std == 0
+    assert main(plan) == 0  # twin
+    assert Recipe.from_json(capsys.readouterr().out).lines[-2].std > 0
+    assert main([*plan, "--set", "no_such=1"]) == 2
+    assert "no_such" in capsys.readouterr().err
+    assert main([*plan, "--set", "head_std"]) == 2
+    assert "NAME=VALUE" in capsys.readouterr().err
+
+
+def test_init_leaves_a_model_that_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    source = tmp_path / "shallow.py"
+    source.write_text("from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n")
+    out = tmp_path / "w.safetensors"
+    command = ["init", f"{source}:make", "--data", "digits", "--out", str(out)]
+    assert main(command) == 0
+    assert "Nothing was written" in capsys.readouterr().out
+    own = load_file(str(out))["1.weight"]
+    assert own.abs().max() <= 1 / 8  # torch's default: U(±1/√64)
+    assert main([*command, "--force"]) == 0
+    assert not torch.equal(load_file(str(out))["1.weight"], own)
+
+
 def test_init_keeps_ties(models: str, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file, load_model

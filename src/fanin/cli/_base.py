@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,11 @@ __all__ = [
     "PIPE_CLOSED",
     "USAGE",
     "add_model_arguments",
+    "add_scheme_arguments",
     "codes",
     "count",
     "only_json_on_stdout",
+    "option",
     "own_activation",
     "remark",
     "seed",
@@ -62,6 +65,30 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=seed, default=0, metavar="N", help="seeds the model's constructor, random inputs and writing"
     )
+
+
+def add_scheme_arguments(parser: argparse.ArgumentParser) -> None:
+    """The scheme and its options."""
+    parser.add_argument("--scheme", default="auto", help="a name of `fanin schemes`; default auto")
+    parser.add_argument(
+        "--set",
+        action="append",
+        type=option,
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the scheme, such as head_std=0.5 or residual=zero; repeat it for several",
+    )
+
+
+def option(text: str) -> tuple[str, Any]:
+    """An argparse type: NAME=VALUE, the value as JSON where it is that, else as text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip().isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as head_std=0.5")
+    try:
+        return name.strip(), json.loads(value)
+    except ValueError:
+        return name.strip(), value
 
 
 def count(text: str) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fanin.cli._base import add_model_arguments
+from fanin.cli._base import add_model_arguments, add_scheme_arguments
 
 if TYPE_CHECKING:
     import argparse
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_model_arguments(parser)
     parser.add_argument("--out", required=True, metavar="FILE.safetensors", help="where to write the weights")
-    parser.add_argument("--scheme", default="auto", help="a name of `fanin schemes`; default auto")
+    add_scheme_arguments(parser)
     parser.add_argument(
         "--force", action="store_true", help="overwrite FILE where it exists, and a start that already passes the check"
     )
@@ -49,13 +49,21 @@ def run(arguments: argparse.Namespace) -> None:
     _writable(target, arguments.force)
     model = build_model(arguments.factory, arguments.seed)
     batch = find_batch(model, arguments)
-    spread, given = _spreads(model), {"seed": arguments.seed, "scheme": arguments.scheme, "force": arguments.force}
+    spread, options = _spreads(model), dict(arguments.set)
 
     def look() -> Report:
         return fanin.check(model, batch.inputs, batch.target, seed=arguments.seed)
 
     own = None if arguments.scheme == "auto" else look()  # auto looks for itself
-    started = start(model, batch.inputs, batch.target, **given)
+    started = start(
+        model,
+        batch.inputs,
+        batch.target,
+        scheme=arguments.scheme,
+        seed=arguments.seed,
+        force=arguments.force,
+        **options,
+    )
     recipe, before, after = started.recipe, own or started.before or look(), started.after or look()
     _save(model, recipe, target, arguments.seed)
     screen = Screen()
@@ -113,6 +121,9 @@ def _changes(
 
     from fanin.report import number, verdict
 
+    if not recipe.lines:
+        screen.print(screen.text(verdict(after).plain))
+        return
     screen.rule("Before and after")
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("parameter", overflow="fold")

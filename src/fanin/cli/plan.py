@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fanin.cli._base import add_model_arguments, only_json_on_stdout
+from fanin.cli._base import add_model_arguments, add_scheme_arguments, only_json_on_stdout
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +19,7 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_model_arguments(parser)
-    parser.add_argument("--scheme", default="auto", help="a name of `fanin schemes`; default auto")
+    add_scheme_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the recipe as JSON and nothing else")
 
 
@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> None:
     with only_json_on_stdout(arguments.json):
         model = build_model(arguments.factory, arguments.seed)
         batch = find_batch(model, arguments)
-        recipe = fanin.plan(model, batch.inputs, batch.target, scheme=arguments.scheme, seed=arguments.seed)
+        given = {"scheme": arguments.scheme, "seed": arguments.seed, **dict(arguments.set)}
+        recipe = fanin.plan(model, batch.inputs, batch.target, **given)
     if arguments.json:
         print(json.dumps(recipe.to_json(), allow_nan=False))
     else:

@@ -49,12 +49,17 @@ def show_recipe(recipe: Recipe, screen: Screen | None = None) -> None:
         table.add_row(*cells)
         if not wide and line.reason:
             table.add_row("", "", screen.text(line.reason, "dim"), "")
-    screen.print(table)
+    if recipe.lines:
+        screen.print(table)
     if recipe.kept:
         screen.print()
         screen.rule("Kept as they are")
-        for kept in recipe.kept:
-            screen.print(f"{kept.name}: {kept.reason}", indent=2)
+        reasons = {kept.reason for kept in recipe.kept}
+        if len(reasons) == 1 and len(recipe.kept) > 1:
+            screen.print(f"{len(recipe.kept)} parameters: {reasons.pop()}", indent=2)
+        else:
+            for kept in recipe.kept:
+                screen.print(f"{kept.name}: {kept.reason}", indent=2)
     for note in recipe.notes:
         screen.print()
         screen.print(f"Note: {note}")

@@ -65,7 +65,8 @@ def plan(
         overrides: parameter name or pattern ("blocks.*.proj.weight") → Initializer, or (Initializer, Fans) for a
             parameter whose use is not known.
         keep: names or patterns of parameters to leave as they are.
-        only: names or patterns of the parameters to plan; all others are left as they are.
+        only: names or patterns of the parameters to plan; all others are left as they are. A frozen parameter is
+            planned where its own name is given, as in the ``missing_keys`` of a checkpoint.
         options: arguments of the scheme.
 
     Returns:
@@ -86,7 +87,7 @@ def plan(
     """
     scheme = _scheme(name, options)
     asked = _Asked(slots, overrides or {}, keep, only)
-    fixed = frozenset(slot.name for slot in slots.values() if (asked.decide(slot) or _standing(slot)) is not None)
+    fixed = frozenset(slot.name for slot in slots.values() if asked.standing(slot) is not None)
     context = Context(slots, graph, target, model, inputs, seed, fixed)
     scheme.fit(context)
     lines, kept, uncovered = _decide(scheme, asked, context)
@@ -110,7 +111,7 @@ def _decide(scheme: Scheme, asked: _Asked, context: Context) -> tuple[dict[str, 
     uncovered: list[Slot] = []
     lengths: list[Slot] = []
     for slot in context.slots.values():
-        decision = asked.decide(slot) or _standing(slot)
+        decision = asked.standing(slot)
         if decision is None and "norm_of" in slot.settings:
             lengths.append(slot)
             continue
@@ -148,10 +149,13 @@ def _scheme(name: str | Scheme, options: Mapping[str, Any]) -> Scheme:
     return cls(**options)
 
 
+_FROZEN = Keep("frozen: requires_grad is False")
+
+
 def _standing(slot: Slot) -> Keep | None:
     """Reasons to leave a parameter alone that hold under every scheme."""
     if not slot.trainable:
-        return Keep("frozen: requires_grad is False")
+        return _FROZEN
     if "hold" in slot.settings:
         return Keep(str(slot.settings["hold"]))
     if not math.prod(slot.shape):
@@ -201,6 +205,13 @@ class _Asked:
             return None
         value = self.overrides[override]
         return Choice(value[0] if isinstance(value, tuple) else value, f"as given in overrides ({override!r})")
+
+    def standing(self, slot: Slot) -> Choice | Keep | None:
+        """What is decided before any scheme is asked; a frozen parameter that ``only`` names is not."""
+        decided = self.decide(slot) or _standing(slot)
+        named = self.only is not None and any(name in self.only for name in (slot.name, *slot.ties))
+        thawed = isinstance(decided, Keep) and decided is _FROZEN and named
+        return None if thawed else decided
 
     def fans(self, slot: Slot) -> Fans | None:
         override = self._first(slot, self.overrides)

@@ -137,3 +137,9 @@ def test_any_name_of_a_tied_tensor_will_do():
     net = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9, bias=False))
     net[1].weight = net[0].weight
     assert list(plan("he", find(net), only=["1.weight"])) == ["0.weight"]
+
+
+def test_a_frozen_parameter_that_only_names_is_planned():
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2).requires_grad_(False))
+    assert list(plan("he", find(model), only=["2.weight"])) == ["2.weight"]
+    assert not list(plan("he", find(model), only=["2.*"]))  # a pattern asks for none by name
