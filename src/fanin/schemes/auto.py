@@ -57,6 +57,19 @@ _EXCESS = 1.01
 class Auto(Scheme):
     """To each place what its use asks for: the gain of the nonlinearity that follows, residual depth, a quiet head.
 
+    By what the run of the batch shows of a place:
+
+    - a nonlinearity follows: the gain that is exact for it; He's for ReLU, Glorot's for tanh.
+    - a chain of more than 4 layers without norm or skip: orthogonal maps (delta-orthogonal for more than 20
+      convolutions) at the gain whose gradients grow by e at most over the chain. Where the nonlinearity is not odd, its
+      units come in mirrored pairs, so that f(z) − f(−z) is what passes on: z itself for ReLU, GELU and SiLU.
+    - the end of one of N residual branches: 1/√N of the stream; with a norm after each sum, all maps of the branch but
+      queries and keys times (2N)^−½; with a norm before the sum, as any other map.
+    - no norm in a residual network: every channel centred and scaled on the batch, biases included.
+    - the head: outputs of a small standard deviation over the samples, its bias at the best constant guess.
+    - recurrent layers: orthogonal recurrence per gate; forget gate 1, or chrono where only the last state is read.
+    - adapters beside frozen maps, modulation (1 + s): zero. Embeddings: what keeps stream or logits at unit scale.
+
     Args:
         head_std: standard deviation of the first outputs, for inputs of unit scale at the head; 0 starts it at zero.
         residual: "depth" scales the last map of each of N residual branches by 1/√N, so that the stream grows by e^½
@@ -69,8 +82,8 @@ class Auto(Scheme):
             features that the head reads, and rescale the maps that read them.
 
     Source: He et al., 2015; Glorot & Bengio, 2010; Saxe et al., 2013; Schoenholz et al., 2017; Radford et al., 2019
-    (depth scaling); Gers et al., 2000 (forget bias); Tallec & Ollivier, 2018
-    (chrono); Balduzzi et al., 2017 (mirrored pairs).
+    (depth scaling); Balduzzi et al., 2017 (mirrored pairs); Xiao et al., 2018 (delta-orthogonal); Wang et al., 2022
+    (post-norm); Krähenbühl et al., 2016 (channels); Gers et al., 2000; Tallec & Ollivier, 2018 (gates).
     """
 
     name = "auto"
