@@ -8,7 +8,7 @@ from typing import Any
 
 from fanin.graph._graph import Node
 
-__all__ = ["ELEMENTWISE", "REDUCTIONS", "evaluate"]
+__all__ = ["ELEMENTWISE", "REDUCTIONS", "evaluate", "reduced_size"]
 
 Vector = list[float]
 
@@ -52,23 +52,31 @@ def _mean(x: Vector) -> float:
     return sum(x) / len(x)
 
 
-def _variance(x: Vector, attrs: Mapping[str, Any]) -> float:
+def _variance(x: Vector, attrs: Mapping[str, Any], repeats: float) -> float:
     correction = 0 if attrs.get("unbiased") is False else attrs.get("correction", 1)
     if isinstance(correction, bool):
         correction = int(correction)
     middle = _mean(x)
-    return sum((v - middle) ** 2 for v in x) / (len(x) - correction)
+    return repeats * sum((v - middle) ** 2 for v in x) / (repeats * len(x) - correction)
 
 
-REDUCTIONS: Mapping[str, Callable[[Vector, Mapping[str, Any]], float]] = {
-    "mean": lambda x, _: _mean(x),
-    "sum": lambda x, _: sum(x),
-    "amax": lambda x, _: max(x),
+def _norm(x: Vector, attrs: Mapping[str, Any], repeats: float) -> float:
+    order = attrs.get("p", attrs.get("ord"))
+    p = 2.0 if order in (None, "fro") else float(order)
+    if math.isinf(p):
+        return max(map(abs, x)) if p > 0 else min(map(abs, x))
+    return float((repeats * sum(abs(v) ** p for v in x)) ** (1 / p))
+
+
+REDUCTIONS: Mapping[str, Callable[[Vector, Mapping[str, Any], float], float]] = {
+    "mean": lambda x, _, _repeats: _mean(x),
+    "sum": lambda x, _, repeats: repeats * sum(x),
+    "amax": lambda x, _, _repeats: max(x),
     "var": _variance,
-    "std": lambda x, attrs: math.sqrt(_variance(x, attrs)),
-    "norm": lambda x, _: math.sqrt(sum(v * v for v in x)),
+    "std": lambda x, attrs, repeats: math.sqrt(_variance(x, attrs, repeats)),
+    "norm": _norm,
 }
-"""Functions of a whole vector; all axes are taken as one."""
+"""Functions of a whole vector; all axes are taken as one, on which each entry stands as often as told."""
 
 _TWO: Mapping[str, Callable[[float, float], float]] = {
     "add": lambda a, b: a + b,
@@ -85,6 +93,9 @@ def evaluate(
     nodes: Sequence[Node], region: Sequence[int], root: int, values: Vector, *, gains: bool = False
 ) -> Vector | None:
     """Output of the last node of ``region`` when node ``root`` puts out ``values``.
+
+    A reduction takes the values as repeated until they fill the axes that it reduces, so that a formula with that size
+    written into it (x √d / ‖x‖) gives what it gives in the model.
 
     Args:
         nodes: all nodes of the graph.
@@ -104,7 +115,7 @@ def evaluate(
             return None
         arguments = [known.get(source) for source in node.inputs]
         try:
-            result = _apply(node, arguments)
+            result = _apply(node, arguments, reduced_size(nodes, node))
         except (ArithmeticError, ValueError):
             return None
         if result is None:
@@ -113,7 +124,13 @@ def evaluate(
     return last
 
 
-def _apply(node: Node, arguments: list[Vector | None]) -> Vector | None:
+def reduced_size(nodes: Sequence[Node], node: Node) -> int:
+    """Entries of the input that a reduction makes one entry of its output of; 0 of an empty tensor."""
+    before = math.prod(nodes[node.inputs[0]].shape) if node.inputs else 0
+    return before // max(1, math.prod(node.shape))
+
+
+def _apply(node: Node, arguments: list[Vector | None], size: int) -> Vector | None:
     known = [a for a in arguments if a is not None]
     if len(known) != len(arguments) or not known or node.attrs.get("gated_by_condition"):
         return None
@@ -126,7 +143,7 @@ def _apply(node: Node, arguments: list[Vector | None]) -> Vector | None:
     if node.op in _TWO:
         return _pairwise(_TWO[node.op], known) if len(known) == 2 else first if node.params else None
     if node.op in REDUCTIONS and node.kind == "reduce":
-        return [REDUCTIONS[node.op](first, node.attrs)]
+        return [REDUCTIONS[node.op](first, node.attrs, size / len(first) if size else 1.0)]
     function = _function(node)
     return None if function is None else [function(x) for x in first]
 

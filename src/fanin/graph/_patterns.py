@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from fanin.graph._evaluate import ELEMENTWISE, REDUCTIONS, evaluate, gelu_tanh
+from fanin.graph._evaluate import ELEMENTWISE, REDUCTIONS, evaluate, gelu_tanh, reduced_size
 from fanin.graph._graph import Graph, Node
 
 __all__ = ["name_patterns"]
@@ -122,20 +122,23 @@ def _is_normlike(node: Node) -> bool:
 
 
 def _named_norm(nodes: Sequence[Node], node: Node) -> tuple[Node, tuple[int, ...]] | None:
-    """Norms do not change when their input is scaled; a softmax does not when it is shifted."""
+    """A norm or a softmax over the axes of the formula's first reduction."""
     if node.op not in ("mul", "div") or node.kind != "mul" or len(node.inputs) != 2:
         return None
     for root, region in _regions(nodes, node, _is_normlike):
         reducing = [id_ for id_ in region if nodes[id_].kind == "reduce"]
         if not reducing:
             continue
+        size = reduced_size(nodes, nodes[reducing[0]]) or len(_VECTOR)
         small = [v / 50 for v in _VECTOR]  # first: of large inputs a softmax is one-hot, which has length 1
-        if _is_softmax(evaluate(nodes, region, root, small), small):
+        if _is_softmax(evaluate(nodes, region, root, small), small, size):
             return replace(node, op="softmax", kind="softmax", inputs=(root,)), region
-        plain = evaluate(nodes, region, root, list(_VECTOR), gains=True)
-        scaled = evaluate(nodes, region, root, [10 * v for v in _VECTOR], gains=True)
-        name = _norm_name(plain, scaled, len(_VECTOR))
-        if name is None:
+        names = set()
+        for factor in (1, -10):
+            x = [factor * v for v in _VECTOR]
+            names.add(_norm_name(evaluate(nodes, region, root, x, gains=True), x, size))
+        name = names.pop()
+        if names or name is None:
             continue
         dims = nodes[reducing[0]].attrs.get("dim")
         attrs = dict(node.attrs)
@@ -147,22 +150,36 @@ def _named_norm(nodes: Sequence[Node], node: Node) -> tuple[Node, tuple[int, ...
     return None
 
 
-def _norm_name(plain: list[float] | None, scaled: list[float] | None, n: int) -> str | None:
-    if plain is None or scaled is None or len(plain) != n or len(set(plain)) == 1:
+def _norm_name(values: list[float] | None, x: Sequence[float], size: int) -> str | None:
+    """The norm that makes ``values`` of ``x``, each entry of which stands size/len(x) times.
+
+    What else divides by a statistic is none: p/Σp, x/max|x|, x/mean|x|.
+    """
+    if values is None or len(values) != len(x) or not all(map(math.isfinite, values)):
         return None
-    size = math.sqrt(sum(v * v for v in plain) / n)
-    if not math.isfinite(size) or any(abs(a - b) > 1e-3 * size for a, b in zip(plain, scaled)):
-        return None
-    if abs(sum(plain)) < 1e-3 * n * size:
-        return "layer_norm"
-    return "normalize" if abs(size * math.sqrt(n) - 1) < 1e-3 else "rms_norm"
+    mean = sum(x) / len(x)
+    centred = [v - mean for v in x]
+    rms, std = (math.sqrt(sum(v * v for v in each) / len(x)) for each in (x, centred))
+    known = [
+        ("rms_norm", [v / rms for v in x]),
+        ("normalize", [v / (rms * math.sqrt(size)) for v in x]),
+        ("layer_norm", [v / std for v in centred]),
+        ("layer_norm", [v / std * math.sqrt(1 - 1 / size) for v in centred]),  # the unbiased variance
+    ]
+    return next((name for name, y in known if _is_close(values, y)), None)
 
 
-def _is_softmax(values: list[float] | None, inputs: list[float]) -> bool:
+def _is_close(values: Sequence[float], others: Sequence[float]) -> bool:
+    """Up to the epsilon of a norm: 1e-3 of the root mean square."""
+    scale = math.sqrt(sum(v * v for v in others) / len(others))
+    return all(abs(a - b) <= 1e-3 * scale for a, b in zip(values, others))
+
+
+def _is_softmax(values: list[float] | None, inputs: list[float], size: int) -> bool:
     if values is None or len(values) != len(inputs):
         return False
-    total = sum(math.exp(v) for v in inputs)
-    return all(abs(v - math.exp(x) / total) < 1e-6 for v, x in zip(values, inputs))
+    total = sum(math.exp(v) for v in inputs) * size / len(inputs)
+    return all(abs(v - math.exp(x) / total) < 1e-5 * v for v, x in zip(values, inputs))
 
 
 def _is_rotary(nodes: Sequence[Node]) -> Callable[[Node], bool]:

@@ -91,6 +91,13 @@ NORMS: list[tuple[str, Formula]] = [
     ("layer_norm", lambda x: (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, correction=0) + 1e-5).sqrt()),
     ("normalize", lambda x: x / x.norm(dim=-1, keepdim=True)),
     ("normalize", lambda x: x / x.norm(dim=-1, keepdim=True).clamp(min=1e-6)),
+    ("normalize", lambda x: x / torch.linalg.vector_norm(x, ord=2, dim=-1, keepdim=True)),
+    ("rms_norm", lambda x: x / (x.norm(dim=-1, keepdim=True) / math.sqrt(6))),
+    ("rms_norm", lambda x: x / (x.norm(dim=-1, keepdim=True) * 6**-0.5).clamp(min=1e-8)),
+    ("rms_norm", lambda x: (x * 6**0.5) / x.norm(dim=-1, keepdim=True)),
+    ("rms_norm", lambda x: x * (x.pow(2).sum(-1, keepdim=True) / 6 + 1e-6).rsqrt()),
+    ("rms_norm", lambda x: x.float() * torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + 1e-6)),
+    ("layer_norm", lambda x: (x - x.mean(-1, keepdim=True)) / x.std(-1, unbiased=False, keepdim=True)),
 ]  # fmt: skip
 
 
@@ -109,6 +116,17 @@ NO_NORMS: list[Formula] = [
     lambda x: x * x.mean(-1, keepdim=True),
     lambda x: x - x.mean(-1, keepdim=True),
     lambda x: x * torch.sigmoid(x.mean(-1, keepdim=True)),
+    lambda x: x / x.sum(-1, keepdim=True),
+    lambda x: x / (x.sum(-1, keepdim=True) + 1e-9),
+    lambda x: F.relu(x) / F.relu(x).sum(-1, keepdim=True).clamp(min=1e-6),
+    lambda x: x / x.mean(-1, keepdim=True),
+    lambda x: x / x.abs().mean(-1, keepdim=True),
+    lambda x: x / x.abs().amax(-1, keepdim=True),
+    lambda x: x / x.norm(p=1, dim=-1, keepdim=True),
+    lambda x: x / torch.linalg.vector_norm(x, ord=3, dim=-1, keepdim=True),
+    lambda x: (x - x.mean(-1, keepdim=True)) / x.sum(-1, keepdim=True),
+    lambda x: x / (x.norm(dim=-1, keepdim=True) * math.sqrt(6)),
+    lambda x: x.softmax(-1).topk(3)[0] / x.softmax(-1).topk(3)[0].sum(-1, keepdim=True) @ torch.ones(3, 6),
 ]
 
 
@@ -117,6 +135,82 @@ def test_what_only_looks_like_a_norm(formula: Formula) -> None:
     record = run(formula)
     assert not any(n.kind == "norm" for n in record.graph.nodes)
     assert not is_normalized(record.graph, record.graph.by_place["first"])
+
+
+class WithGain(nn.Module):
+    """Llama's and T5's w x/rms, Gemma's (1 + w) x/rms, and PaLM's x/(‖x‖/√d) w."""
+
+    def __init__(self, formula: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.formula, self.w = formula, nn.Parameter(torch.rand(6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.formula(x, self.w)
+
+
+GAINS = [
+    lambda x, w: w * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)),
+    lambda x, w: (1 + w) * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)),
+    lambda x, w: x * (1 + w) * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6),
+    lambda x, w: x / (x.norm(dim=-1, keepdim=True) * 6**-0.5).clamp(min=1e-8) * w,
+]
+
+
+@pytest.mark.parametrize("formula", GAINS)
+def test_rms_norms_with_a_gain(formula: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+    record = trace(nn.Sequential(nn.Linear(6, 6), WithGain(formula), nn.Linear(6, 3)), torch.randn(8, 6))
+    assert [n.op for n in record.graph.nodes if n.kind == "norm"] == ["rms_norm"]
+    assert is_normalized(record.graph, record.graph.by_place["0"])
+    wrong = WithGain(lambda x, w: w * (x / x.sum(-1, keepdim=True)))
+    record = trace(nn.Sequential(nn.Linear(6, 6), wrong, nn.Linear(6, 3)), torch.randn(8, 6))
+    assert not any(n.kind == "norm" for n in record.graph.nodes)
+
+
+@pytest.mark.parametrize("width", [2, 5, 64, 1000])
+def test_of_any_width(width: int) -> None:
+    """The size that a formula divides by is that of the axis, not of the numbers it is tried on."""
+    x = torch.randn(4, 3, width)
+    for name, formula in (
+        ("rms_norm", lambda x: x / (x.norm(dim=-1, keepdim=True) / math.sqrt(width))),
+        ("layer_norm", lambda x: (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True)),
+        ("softmax", lambda x: x.exp() / x.exp().sum(-1, keepdim=True)),
+        (None, lambda x: x / (x.norm(dim=-1, keepdim=True) / math.sqrt(2 * width))),
+        (None, lambda x: x.exp() / (x.exp().sum(-1, keepdim=True) / 2)),
+    ):
+        nodes = trace(Alone(formula), x).graph.nodes
+        assert [n.op for n in nodes if n.kind in ("norm", "softmax")] == ([name] if name else [])
+
+
+class Alone(nn.Module):
+    def __init__(self, formula: Formula) -> None:
+        super().__init__()
+        self.formula, self.gain = formula, nn.Parameter(torch.ones(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.formula(x) + self.gain
+
+
+def test_real_rms_norms_and_a_router() -> None:
+    """Mixtral divides the weights of its two experts by their sum: Σp, not the root mean square."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    special = {"vocab_size": 32, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "num_key_value_heads": 2}
+    ids = {"input_ids": torch.randint(3, 32, (2, 6))}
+    t5 = {"vocab_size": 32, "d_model": 16, "d_ff": 24, "num_layers": 1, "num_heads": 2, "d_kv": 8}
+    models = {
+        "mixtral": (
+            transformers.MixtralForCausalLM,
+            transformers.MixtralConfig(**sizes, **special, num_local_experts=4),
+        ),
+        "llama": (transformers.LlamaForCausalLM, transformers.LlamaConfig(**sizes, **special)),
+        "gemma": (transformers.GemmaForCausalLM, transformers.GemmaConfig(**sizes, **special, head_dim=8)),
+        "t5": (transformers.T5EncoderModel, transformers.T5Config(**t5)),
+    }
+    for name, (kind, config) in models.items():
+        nodes = trace(kind(config), ids).graph.nodes
+        norms = [(n.op, n.place.rpartition("/")[0]) for n in nodes if n.kind == "norm"]
+        assert [op for op, _ in norms] == 3 * ["rms_norm"], name
+        assert all("norm" in place for _, place in norms), name
 
 
 def test_a_written_out_softmax() -> None:
