@@ -233,11 +233,11 @@ EXPERIMENT = Experiment(
         Claim(
             "SIREN without biases: the variance of pre-activations is the root of q = 1 − e^(−2q) at least,",
             "siren_lowest",
-            0.76,
-            0.84,
+            0.74,
+            0.86,
             "0.79681; from layer 4 on, medians of five networks; 1 would be N(0, 1)",
         ),
-        Claim("and at most", "siren_highest", 0.76, 0.84, "the same"),
+        Claim("and at most", "siren_highest", 0.74, 0.86, "the same"),
         Claim(
             "their distribution is the same at every depth: N(0, 0.797)",
             "siren_distance",
@@ -247,8 +247,8 @@ EXPERIMENT = Experiment(
         Claim(
             "with torch's biases, as in the authors' code: the root of q = 1 − e^(−2q)·sin(2B)/(2B), B = ω₀/√n",
             "biased_off",
-            high=0.06,
-            why="largest relative deviation of the part that the weights make, from layer 4 on",
+            high=0.1,
+            why="largest relative deviation of the part that the weights make, from layer 4 on; 0.797 would be 0.18 off",
         ),
         Claim(
             "torch's default at ω₀ = 1: each layer keeps a third of the variance between points",
