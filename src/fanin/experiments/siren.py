@@ -248,7 +248,7 @@ EXPERIMENT = Experiment(
             "with torch's biases, as in the authors' code: the root of q = 1 − e^(−2q)·sin(2B)/(2B), B = ω₀/√n",
             "biased_off",
             high=0.1,
-            why="largest relative deviation of the part that the weights make, from layer 4 on; 0.797 would be 0.18 off",
+            why="largest relative deviation of the part that the weights make, from layer 4 on; 0.797 is 0.18 off",
         ),
         Claim(
             "torch's default at ω₀ = 1: each layer keeps a third of the variance between points",
