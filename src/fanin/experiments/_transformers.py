@@ -118,7 +118,7 @@ class Transformer(nn.Module):
 
 
 def admin(model: Transformer, tokens: Tensor, seed: int) -> None:
-    """Glorot, and ω of each branch from one batch: ω² = ω²_before · Var x + Var f_before; the first one is 1.
+    """Glorot, and ω of each branch from one batch: ω_i² = 1 + Σ_{j<i} Var f_j, as the authors' code has it.
 
     Args:
         model: with skip "omega"; written in place.
@@ -139,7 +139,7 @@ def admin(model: Transformer, tokens: Tensor, seed: int) -> None:
             ):
                 omega.fill_(math.sqrt(square))
                 added = branch(x)
-                square = square * float(x.var(-1).mean()) + float(added.var(-1).mean())
+                square += float(added.var(-1).mean())
                 x = norm(x * omega + added)
 
 
