@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+import json
 import math
 import sys
 from collections.abc import Iterator
@@ -159,3 +161,21 @@ def test_auto_takes_the_rule_of_siren_for_every_sine_and_not_without_a_factor(si
         assert stds == pytest.approx([bound / math.sqrt(3) for bound in bounds])
     slow = fanin.plan(siren.network(3, 1.0), x, y, scheme="auto")
     assert slow.line("2.weight").std > 5 * stds[1]
+
+
+def test_the_results_of_sines_say_that_auto_fits_at_every_depth_and_torch_does_not(siren: Any) -> None:
+    table = importlib.import_module("benchmarks.training._table")
+    path = ROOT / "benchmarks" / "training" / "results" / "siren.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    assert [row["labels"]["depth"] for row in found] == list(siren.DEPTHS)
+    verdict = table.verdict(found)
+    assert verdict["share"] == 1.0
+    assert verdict["auto_diverged"] == 0
+    for row in found:
+        assert row["seeds"] >= 5
+        assert siren.psnr(row["starts"]["auto"]["median"]) > 40
+        assert siren.psnr(row["starts"]["torch"]["median"]) < siren.psnr(row["starts"]["auto"]["median"]) - 10
+    swapped = copy.deepcopy(found)  # twin
+    for row in swapped:
+        row["starts"]["auto"] = row["starts"]["he"]
+    assert table.verdict(swapped)["share"] == 0.0
