@@ -20,6 +20,7 @@ __all__ = [
     "Strength",
     "from_data",
     "head_of",
+    "is_added",
     "is_generated",
     "is_norm",
     "main_path",
@@ -167,9 +168,15 @@ def is_generated(graph: Graph, node: Node) -> bool:
     return len(others) == 1 and others[0].kind != "input"
 
 
+def is_added(node: Node, argument: str) -> bool:
+    """Whether an op adds what fills this argument: a bias, or the first operand of ``addmm`` and its kin."""
+    added = argument == "bias" or argument.startswith("bias_")
+    return added or (argument == "input" and node.op in ("addmm", "baddbmm", "addbmm", "addmv"))
+
+
 def weight_of(node: Node) -> str | None:
     """Name of the weight that an op multiplies by; None for ops without one."""
-    uses = [use for use in node.params if use.argument != "bias" and not use.argument.startswith("bias_")]
+    uses = [use for use in node.params if not is_added(node, use.argument)]
     chosen = max(uses, key=lambda use: len(use.shape), default=None)
     return None if chosen is None else chosen.name
 

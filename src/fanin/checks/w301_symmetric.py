@@ -101,6 +101,7 @@ class Symmetric(Rule):
 
     def _mirrored(self, evidence: Evidence, name: str) -> Finding | None:
         """A zero weight in front of zero weights: what comes in and what goes out is equal for all its units."""
+        from fanin.checks._path import is_added
         from fanin.checks._tensors import slot_of
 
         slot = slot_of(evidence, name)
@@ -114,7 +115,7 @@ class Symmetric(Rule):
             return None
         graph = evidence.trace.graph
         readers = [weight for node, _ in graph.uses(name) for weight in _next_weights(graph, node)]
-        biases = [use.name for node, _ in graph.uses(name) for use in node.params if use.argument == "bias"]
+        biases = [use.name for node, _ in graph.uses(name) for use in node.params if is_added(node, use.argument)]
         equal = all(len(set(evidence.parameters[b].reshape(-1).tolist())) == 1 for b in biases)
         if not readers or not equal or any(bool(evidence.parameters[weight].any()) for weight in readers):
             return None
