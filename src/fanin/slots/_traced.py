@@ -62,7 +62,18 @@ def _derived(graph: Graph, node: Node, maker: Node, shape: tuple[int, ...]) -> P
         settings: dict[str, Any] = {"offset": float(offset), "norm": norm}
         return Place("gain", elementwise(shape), f"multiplies the signal as {offset:g} + w", settings=settings)
     why = f"passes through {maker.op} before {node.op} uses it"
-    return Place("unknown", None, why, settings={"through": maker.op})
+    fans = elementwise(shape) if _meets_entries(node, shape) else None
+    return Place("unknown", fans, why, settings={"through": maker.op})
+
+
+def _meets_entries(node: Node, shape: tuple[int, ...]) -> bool:
+    """Whether no sum runs over the entries of a parameter of this rank: a product, a sum, an einsum that keeps all."""
+    if node.op != "einsum":
+        return node.kind in ("mul", "add")
+    left, _, result = str(node.attrs.get("equation", "")).replace(" ", "").partition("->")
+    # Which operand it fills may not be known; one that sums anything does not count.
+    mine = [operand for operand in left.split(",") if len(operand) == len(shape)]
+    return bool(mine) and all(set(operand) <= set(result) for operand in mine)
 
 
 # --- linear maps --------------------------------------------------------------------------------------------------
