@@ -32,6 +32,7 @@ from fanin.schemes.layerscale import LayerScale
 from fanin.schemes.lecun import Lecun
 from fanin.schemes.lstm import LSTM
 from fanin.schemes.lsuv import LSUV
+from fanin.schemes.mamba import Mamba
 from fanin.schemes.metainit import MetaInit
 from fanin.schemes.mimetic import Mimetic
 from fanin.schemes.mitchell import Mitchell
@@ -102,6 +103,7 @@ for _scheme in (
     DiT,
     LSTM,
     IRNN,
+    Mamba,
     Siren,
     RL,
     ZeroHead,
