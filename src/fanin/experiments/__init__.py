@@ -17,10 +17,12 @@ from fanin.experiments import (
     pretraining,
     residual,
     residual_depth,
+    rnn_memory,
     sigmoid_4x,
     siren,
     symmetry,
     thousand_layers,
+    transformer_depth,
     weight_decay,
     xavier_or_he,
 )
@@ -53,6 +55,8 @@ for _module in (
     weight_decay,
     pretraining,
     thousand_layers,
+    transformer_depth,
+    rnn_memory,
 ):
     REGISTRY.add(_module.EXPERIMENT.name, _module.EXPERIMENT)
 
