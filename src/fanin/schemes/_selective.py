@@ -43,6 +43,11 @@ class Selective:
     steps: dict[int, str | None] = field(default_factory=dict)
     inside: set[int] = field(default_factory=set)
 
+    @property
+    def own(self) -> set[str]:
+        """All parameters that have a role here."""
+        return {*self.rates, *self.biases, *self.maps, *self.skips}
+
 
 def selective(context: Context) -> Selective:
     """The selective state spaces of a traced model, worked out once."""

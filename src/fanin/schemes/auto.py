@@ -14,6 +14,7 @@ from fanin.initializers import (
     DeltaOrthogonal,
     Initializer,
     LecunNormal,
+    MambaStepBias,
     Mirrored,
     Normal,
     Rescaled,
@@ -27,6 +28,8 @@ from fanin.schemes._blocks import letters
 from fanin.schemes._calibrate import calibrated
 from fanin.schemes._chains import Link, chains
 from fanin.schemes._gains import DEEP, LOGISTIC, by_nonlinearity, deep, recurrent
+from fanin.schemes._selective import selective
+from fanin.schemes._state_space import state_space
 from fanin.schemes._surroundings import Surroundings, surroundings
 from fanin.schemes._targets import head_bias
 
@@ -68,6 +71,7 @@ class Auto(Scheme):
     - no norm in a residual network: every channel centred and scaled on the batch, biases included.
     - the head: outputs of a small standard deviation over the samples, its bias at the best constant guess.
     - recurrent layers: orthogonal recurrence per gate; forget gate 1, or chrono where only the last state is read.
+    - selective state spaces: rates, steps and skips as in Mamba.
     - adapters beside frozen maps, modulation (1 + s): zero. Embeddings: what keeps stream or logits at unit scale.
 
     Args:
@@ -112,6 +116,8 @@ class Auto(Scheme):
 
     def choose(self, slot: Slot, context: Context) -> Choice | Keep | None:
         """See :class:`Scheme`."""
+        if context.graph is not None and slot.name in selective(context).own:
+            return state_space(slot, selective(context), MambaStepBias())
         if slot.role == "weight":
             return self.weight(slot, context)
         if slot.role == "embedding":

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from fanin.errors import InputError
-from fanin.initializers import (
-    Blocks,
-    Constant,
-    Mamba2ALog,
-    MambaALog,
-    MambaStepBias,
-    MambaStepWeight,
-    Normal,
-    Ones,
-    VarianceScaling,
-    Zeros,
-)
+from fanin.initializers import MambaStepBias, Normal, VarianceScaling, Zeros
 from fanin.initializers._base import number
 from fanin.schemes._architecture import architecture
-from fanin.schemes._base import Choice, Keep, Scheme, fan, filled, usual
+from fanin.schemes._base import Choice, Scheme, fan, usual
 from fanin.schemes._gains import recurrent
 from fanin.schemes._selective import selective
+from fanin.schemes._state_space import each, state_space
 
 if TYPE_CHECKING:
-    from fanin.initializers import Initializer
-    from fanin.schemes._base import Context, Example
+    from fanin.schemes._base import Context, Example, Keep
     from fanin.slots import Slot
 
 __all__ = ["Mamba"]
@@ -88,28 +76,19 @@ class Mamba(Scheme):
         if slot.kind == "recurrent":
             return recurrent(slot)
         found, blocks = selective(context), architecture(context)
-        if slot.name in found.maps:
-            return Choice(_each(slot, MambaStepWeight()), f"makes the step Δ: U(±1/√dt_rank), {fan(slot)}")
         branch = blocks.branch(slot.name) if blocks is not None else None
         if branch is None or slot.name not in branch.ends or branch.add in found.inside:
             law = VarianceScaling(_THIRD, "fan_in", "uniform")
-            return Choice(_each(slot, law), f"torch's own U(±1/√fan_in): {fan(slot)}")
+            return Choice(each(slot, law), f"torch's own U(±1/√fan_in): {fan(slot)}")
         law = VarianceScaling(_THIRD / branch.terms, "fan_in", "uniform")
         reason = f"ends one of {branch.terms} residual branches: U(±1/√fan_in)/√{branch.terms}, {fan(slot)}"
-        return Choice(_each(slot, law), reason)
+        return Choice(each(slot, law), reason)
 
     def choose(self, slot: Slot, context: Context) -> Choice | Keep | None:
         """See :class:`Scheme`."""
         found = selective(context)
-        if slot.name in found.rates:
-            return self._rate(slot, found.rates[slot.name])
-        if slot.name in found.biases:
-            law = MambaStepBias(self.step_min, self.step_max, self.step_floor)
-            floor = f", at least {self.step_floor:g}" if self.step_floor > self.step_min else ""
-            reason = f"step: softplus⁻¹(Δ), Δ log-uniform on [{self.step_min:g}, {self.step_max:g}]{floor}"
-            return Choice(law, reason)
-        if slot.name in found.skips:
-            return Choice(Ones(), "D, which multiplies the input that skips the states: 1")
+        if slot.name in found.own:
+            return state_space(slot, found, MambaStepBias(self.step_min, self.step_max, self.step_floor))
         if slot.role == "weight":
             return self.weight(slot, context)
         if slot.role == "embedding":
@@ -117,20 +96,6 @@ class Mamba(Scheme):
         if slot.role == "bias":
             return Choice(Zeros(), "bias: 0")
         return usual(slot)
-
-    @staticmethod
-    def _rate(slot: Slot, axis: int | None) -> Choice | Keep | None:
-        if axis is None:
-            return Choice(Mamba2ALog(), "rate of each head: A_log = log u, u ~ U(1, 16), so A in [−16, −1]")
-        if axis < 0:  # where its values are not finite either, nothing is there to keep
-            why = f"{slot.why}; it sets rates, but which of its axes counts the states is not known"
-            return None if slot.settings.get("nonfinite") else Keep(why)
-        states = slot.shape[axis]
-        reason = f"rates of each channel: A_log = log 1 … log {states}, so A = −1 … −{states}"
-        if axis == len(slot.shape) - 1:
-            return Choice(MambaALog(), reason)
-        parts = [(str(n + 1), 1, Constant(math.log(n + 1))) for n in range(states)]
-        return Choice(Blocks(axis, parts), f"{reason}, along axis {axis}")
 
     def notes(self, context: Context) -> tuple[str, ...]:
         """See :class:`Scheme`."""
@@ -151,8 +116,3 @@ class Mamba(Scheme):
                 "overrides= writes it all the same."
             )
         return tuple(notes)
-
-
-def _each(slot: Slot, law: Initializer) -> Initializer:
-    """``law``, which reads fan_in alone, for a tensor that may pack maps: blocks only where their fan_in differs."""
-    return law if len({part.fans.fan_in for part in slot.parts}) < 2 else filled(slot, law)

@@ -131,9 +131,9 @@ def parse(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
             operands.append(Operand(name, len(operands), value))
         elif spec.op == "getitem" and name == "index":
             attrs["index"] = describe_index(value)
-            operands.extend(Operand("index", len(operands) + i, t) for i, t in enumerate(tensors(value)))
+            operands += [Operand("index", at, t) for at, t in enumerate(tensors(value), len(operands))]
         elif isinstance(value, (tuple, list)) and any(isinstance(v, torch.Tensor) for v in tensors(value)):
-            operands.extend(Operand(name, len(operands) + i, t) for i, t in enumerate(tensors(value)))
+            operands += [Operand(name, at, t) for at, t in enumerate(tensors(value), len(operands))]
         else:
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 numbers[name] = float(value)
