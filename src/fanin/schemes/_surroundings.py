@@ -335,12 +335,21 @@ def surroundings(context: Context) -> Surroundings:
     return context.memo["surroundings"]  # type: ignore[no-any-return]
 
 
+TAIL = 4
+"""Share 1/TAIL of the steps, at the end, that may be read for what is read to count as the last state."""
+
+
 def _picks_last(node: Node, axis: int, steps: int) -> bool:
-    """Whether an op picks the last of ``steps`` along an axis: ``x[:, -1]``, ``x.select(1, -1)``."""
-    last = {"-1", str(steps - 1), "-1:", f"{steps - 1}:"}
+    """Whether an op picks the end of ``steps`` along an axis: ``x[:, -1]``, ``x.select(1, -1)``, ``x[:, -3:]``."""
     if node.op == "select":
-        return node.attrs.get("dim") == axis and str(node.attrs.get("index")) in last
+        return node.attrs.get("dim") == axis and str(node.attrs.get("index")) in ("-1", str(steps - 1))
     if node.op != "getitem":
         return False
     picked = [part.strip() for part in str(node.attrs.get("index", "")).split(",")]
-    return len(picked) > axis and picked[axis] in last and all(part == ":" for part in picked[:axis])
+    if len(picked) <= axis or any(part != ":" for part in picked[:axis]):
+        return False
+    start, colon, stop = picked[axis].partition(":")
+    if stop or not start.lstrip("-").isdecimal():
+        return False
+    first = int(start) if int(start) >= 0 else steps + int(start)
+    return steps - first <= steps // TAIL if colon else first == steps - 1
