@@ -119,7 +119,9 @@ fanin.init_(model, x)  # scheme="auto"
 
 Every start of a row had the same seeds ({seeds} or more), batches, updates and grid of learning rates; its rate was
 chosen by training loss on one seed. Numbers are medians; intervals are 95 % bootstrap intervals of the median.
-`python -m benchmarks training` measures them again; `docs/_which_scheme.py` writes this page from the results.
+A start is *behind* where its interval lies apart from that of the best start and its median is more than 5 % worse; it
+*guesses* where its accuracy is less than twice that of chance. `python -m benchmarks training` measures all of it
+again; `docs/_which_scheme.py` writes this page from the results.
 
 ## In short
 
@@ -284,7 +286,7 @@ def _failing(rows: Sequence[Row]) -> str:
             guessed = sum(guesses(start, row) for row, start in pairs)
             rest = f", and only guesses in {guessed}" if guessed else ""
             listed = "" if len(failed) == len(pairs) else f" ({', '.join(failed)})"
-            found.append(f"{words} stays below {ENOUGH:.0%} of the best {which}{listed}{rest}.")
+            found.append(f"{words} is behind {which}{listed}{rest}.")
     return "".join(f" {sentence}" for sentence in found)
 
 
