@@ -1,7 +1,7 @@
 """Residual networks of depth 20, 56 and 110 without normalization, beside their twins with BatchNorm.
 
 The networks are those of He et al. (2016) for small images: 6n + 2 layers in three stages of basic blocks with 8, 16
-and 32 channels, shortcuts without parameters, pre-activation blocks (at depth 20 also the older post-activation ones).
+and 32 channels, shortcuts without parameters, pre-activation blocks (``first="post"`` makes the older form).
 Images are average-pooled to 14 × 14 and the first convolution has a stride of 2, so that minutes are enough on one
 core; Adam, for one or two epochs are too short for plain SGD without norms, whatever the start.
 
