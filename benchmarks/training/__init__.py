@@ -133,6 +133,13 @@ def conclude(rows: Sequence[Mapping[str, Any]]) -> None:
     print(f"{found['auto_diverged']} of its runs diverged", flush=True)
 
 
+def together(job: Job, settings: Settings, path: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows and, of those that were not measured now, what the file holds; in the order of the table."""
+    held = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    found = {row["row"]: row for row in [*held, *rows]}
+    return [found[row.name] for row in rows_of(job, settings) if row.name in found]
+
+
 def main() -> None:
     """Measure the named tables, or all."""
     parser = argparse.ArgumentParser("python -m benchmarks training", description=__doc__.split("\n")[0])
@@ -141,7 +148,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--store", help="SQLite file of finished runs")
     parser.add_argument("--data", help="of the data sets of a table only this one")
-    parser.add_argument("--rows", default="", help="only rows whose name contains this; nothing is written")
+    parser.add_argument("--rows", default="", help="only rows whose name contains this; the others keep their results")
     parser.add_argument("--jobs", type=int, default=1, help="processes; rows are dealt out to them")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results of full tables")
     given = parser.parse_args()
@@ -153,9 +160,10 @@ def main() -> None:
         settings = Settings(given.quick, job.data, given.seeds)
         rows = run(job, settings, store=given.store, only=given.rows, workers=given.jobs)
         conclude(rows)
-        if not given.quick and not given.rows:
+        if not given.quick and rows:
             given.out.mkdir(parents=True, exist_ok=True)
-            written = {"format": FORMAT, "table": job.table, "on": job.data, "machine": machine(), "rows": rows}
             path = given.out / f"{job.title}.json"
+            merged = together(job, settings, path, rows)
+            written = {"format": FORMAT, "table": job.table, "on": job.data, "machine": machine(), "rows": merged}
             path.write_text(json.dumps(written, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
             print(f"written: {path.name}")

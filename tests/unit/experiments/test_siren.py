@@ -1,4 +1,4 @@
-"""What siren measures with: the fixed points, the distance from a normal law, the picture; wrong starts are found out."""
+"""What siren measures with: fixed points, the distance from a normal law, the picture; wrong starts are found out."""
 
 from __future__ import annotations
 
