@@ -1,4 +1,4 @@
-"""What the committed training tables must hold of auto: near the best everywhere, level with BatchNorm, no divergence."""
+"""What the training tables must hold of auto: near the best everywhere, level with BatchNorm, no divergence."""
 
 from __future__ import annotations
 
