@@ -54,7 +54,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--data",
         metavar="DATA",
-        help="real data: digits (comes with fanin), mnist, fashion-mnist, file.npz, or pkg.mod:factory "
+        help="real data: digits or alice (come with fanin), mnist, fashion-mnist, file.npz, or pkg.mod:factory "
         "returning (inputs, target), a dict of arguments or a DataLoader",
     )
     parser.add_argument("--target", metavar="SPEC", help="with --input: the target of one sample, such as ids=10")
