@@ -132,7 +132,7 @@ def test_a_factor_that_nothing_shows_is_found() -> None:
 def test_parameters_that_the_recipe_did_not_write_are_named() -> None:
     torch.manual_seed(0)
     model, x = mlp(), torch.randn(64, 128)
-    recipe = fanin.init_(model, x, seed=3)
+    recipe = fanin.init_(model, x, seed=3, force=True)
     assert not found(model, x, recipe=recipe)
     with torch.no_grad():
         model[2].weight.normal_(0, 0.02)
